@@ -19,7 +19,7 @@ from studio.engine.plugins import discover
 from studio.engine.studio import Studio
 from studio.serving.event_queue import replace_queue
 from studio.serving.page_assets import PageAssets
-from studio.tabs.common import choice_lists, form_check, model_groups
+from studio.tabs.common import choice_lists, form_check, lora_cards, model_groups
 from studio.tabs.common import image_routes as images
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.deferred_tabs import DeferringBlocks
@@ -140,6 +140,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         choice_lists.build_lists_router,
         form_check.build_check_router,
         model_groups.build_groups_router,
+        lora_cards.build_lora_router,
     ):
         app.include_router(build_router(studio))
     for tab in list_tabs():

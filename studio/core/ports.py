@@ -323,6 +323,14 @@ class ModelStore(Protocol):
         """The file's hash, read from a cache when the file did not change."""
         ...
 
+    def read_metadata(self, weight: WeightFile) -> Mapping[str, str]:
+        """What the file says of itself, empty where it says nothing.
+
+        Raises:
+            ModelBroken: it cannot be read.
+        """
+        ...
+
     def download(self, repo_id: str) -> None:
         """Begin to fetch a hub model. Returns at once; `downloads` reports its progress.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import InvalidRequest, StudioError, UnknownModel
@@ -18,6 +18,7 @@ from studio.core.weights import DownloadableWeights, WeightFile
 from studio.pipelines import device_memory
 from studio.pipelines.accelerate.accelerator import Accelerator
 from studio.pipelines.accelerate.network_store import NetworkStore
+from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.device_memory import PeakStore
 from studio.pipelines.registry import PipelineKey, PipelineRegistry
@@ -152,6 +153,9 @@ class LocalPipelines:
 
     def sha256(self, name: str) -> str:
         return self._catalog.sha256(name)
+
+    def read_metadata(self, weight: WeightFile) -> Mapping[str, str]:
+        return read_header(weight.path).metadata if weight.path.suffix.lower() == ".safetensors" else {}
 
     def download(self, repo_id: str) -> None:
         self._hub.download(repo_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -33,7 +32,7 @@ from studio.tabs.common import (
 from studio.tabs.common.choices import CUSTOM_SIZE, list_schedule_choices
 from studio.tabs.common.control_values import read_units, write_units
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import HIDDEN, Updates, show_errors
+from studio.tabs.common.events import UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_guide import FormGuide
 from studio.tabs.common.form_values import parse_request, read_form, write_form
@@ -50,7 +49,8 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
         with gr.Column(elem_classes="view-column view-prompt", min_width=0):
             prompts = form_fields.build_prompt_fields()
             counts = gr.HTML("", elem_classes="counts")
-            switch = prompt_tools.build_prompt_tools()
+            switch = prompt_tools.build_prompt_tools(restores=True)
+            restore = gr.Textbox("", elem_id="restore", elem_classes="store", show_label=False, max_length=200_000)
             buttons = tab_view.build_action_buttons()
         with gr.Column(elem_classes="view-column view-result", min_width=0):
             model = studio.engine.model("")
@@ -59,10 +59,8 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
             )
         with gr.Column(elem_classes="view-column view-settings", min_width=0):
             templates = template_fields.build_templates_accordion(studio)
-            fields, note, steering = _build_settings(studio, guide)
+            fields, note, steering, chips = _build_settings(studio, guide)
             make_for = target_platform.build_target_accordion(studio)
-            with gr.Accordion("Restore settings", open=False):
-                dropped, pasted, take = _build_restore_fields()
             recipes = recipe_fields.build_recipes_accordion()
     view = TabView(
         name="txt2img",
@@ -75,6 +73,7 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
     choice_lists.wire_lists(view.form)
     restored = _wire_form(studio, page_context, guide, view, steering, _PromptParts(switch, recipes))
     target_platform.wire_target_fields(studio, view.form, make_for, Task.TXT2IMG)
+    target_platform.wire_format_chips(studio, view.form, chips)
     template_fields.wire_templates(studio, page_context, view.form, templates)
     with buttons.bar:
         cost_line.add_cost_line(
@@ -83,7 +82,7 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
             view,
             lambda values: read_form(values, model_selection.get_selectable_model(studio, str(values["model"]))),
         )
-    _wire_restore(studio, view, pasted, dropped, take)
+    _wire_restore(studio, view, restore)
     page_context.send.add_target(
         "txt2img",
         "",
@@ -113,16 +112,16 @@ class _ControlSection:
         return {self.frame: gr.update(visible=Feature.CONTROL in model.features)}
 
 
-def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Component], gr.HTML, _ControlSection]:
+def _build_settings(
+    studio: Studio, guide: FormGuide
+) -> tuple[dict[str, Component], gr.HTML, _ControlSection, gr.Textbox | None]:
     """Build the settings below the prompt, the common fields open and the rest in closed accordions."""
     model = studio.engine.model("")
     fields = form_fields.build_model_fields(model, guide.list_styles())
     note = gr.HTML(render_model_note(model), elem_classes="model-note")
-    fields |= (
-        form_fields.build_size_fields(model)
-        | form_fields.build_sampling_fields(model)
-        | form_fields.build_seed_fields()
-    )
+    fields |= form_fields.build_size_fields(model)
+    chips = target_platform.build_format_chips(studio)
+    fields |= form_fields.build_sampling_fields(model) | form_fields.build_seed_fields()
     with gr.Accordion("LoRA", open=False, elem_id="loras"):
         fields |= form_fields.build_lora_fields()
     with gr.Accordion("Hires fix", open=False, elem_id="hires"):
@@ -138,26 +137,7 @@ def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Compone
         fields |= form_fields.build_grid_fields()
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         fields |= model_selection.build_fallback_fields() | form_fields.build_detail_fields()
-    return fields, note, _ControlSection(frame, units)
-
-
-def _build_restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
-    dropped = gr.File(
-        label="Drop an image here",
-        file_types=["image"],
-        type="filepath",
-        height=110,
-        elem_id="restore-image",
-    )
-    pasted = gr.Textbox(
-        label="Or paste its infotext",
-        lines=3,
-        max_lines=8,
-        elem_id="restore-text",
-        max_length=100_000,
-        info="In the format of AUTOMATIC1111, Forge or this studio.",
-    )
-    return dropped, pasted, gr.Button("Use these settings", size="sm", elem_id="restore")
+    return fields, note, _ControlSection(frame, units), chips
 
 
 def _wire_form(
@@ -216,26 +196,20 @@ def _wire_form(
     return memory.restored
 
 
-def _wire_restore(studio: Studio, view: TabView, pasted: gr.Textbox, dropped: gr.File, take: gr.Button) -> None:
-    form = view.form
+def _wire_restore(studio: Studio, view: TabView, source: gr.Textbox) -> None:
+    """Put back what the page's scripts write into `source`: settings of a dropped image, or a pasted infotext."""
 
     @show_errors
-    def restore_from_text(text: Any, prompt: Any) -> Updates:
-        wanted, passed_over = restore_settings.parse_settings_text(
-            text if isinstance(text, str) and text.strip() else prompt, studio.engine.match_model
-        )
-        return _fill_form(studio, view, wanted, passed_over)
-
-    @show_errors
-    def restore_from_image(path: str | None) -> Updates:
-        if path is None:
+    def restore(text: Any) -> Updates:
+        if not isinstance(text, str) or not text.strip():  # emptied below, so that the same can be restored again
             return {}
-        found = restore_settings.read_image_settings(Path(path), studio.settings.current, studio.engine.match_model)
-        return _fill_form(studio, view, *found)
+        if text.startswith(restore_settings.SETTINGS_MARK):
+            found = restore_settings.read_settings(text)
+        else:
+            found = restore_settings.parse_settings_text(text, studio.engine.match_model)
+        return {**_fill_form(studio, view, *found), source: ""}
 
-    outputs = {*form.components(), view.note}
-    take.click(restore_from_text, [pasted, form["prompt"]], outputs, **HIDDEN)
-    dropped.upload(restore_from_image, dropped, outputs, **(HIDDEN | {"preprocess": True}))
+    source.change(restore, source, {*view.form.components(), view.note, source}, **UNQUEUED)
 
 
 def _fill_form(studio: Studio, view: TabView, wanted: GenerationRequest, passed_over: str) -> Updates:

@@ -80,20 +80,20 @@ def test_a_dropped_image_restores_its_settings(opener: Opener, tmp_path: Path) -
     seed = served.backend.seen[0][1][0].seed
     image = next((tmp_path / "outputs").glob("2*/*.png"))
     page.fill("#prompt textarea", "something else")
-    page.click("button:has-text('Restore settings')")
-    page.set_input_files("#restore-image input[type=file]", image)
+    page.click("button:has-text('Restore')")
+    page.set_input_files(".restore-dialog input[type=file]", image)
     expect(page.locator("#prompt textarea")).to_have_value("a green door, (shut:1.2)")
     expect(page.locator("#seed input")).to_have_value(str(seed))
 
 
 def test_pasted_infotext_restores_its_settings(opener: Opener) -> None:
     page = opener.open_window(opener.serve()).open()
-    page.click("button:has-text('Restore settings')")
+    page.click("button:has-text('Restore')")
     page.fill(
-        "#restore-text textarea",
+        ".restore-dialog textarea",
         "a fox\nNegative prompt: snow\nSteps: 7, Sampler: Euler a, CFG scale: 3.5, Seed: 42, Size: 64x64",
     )
-    page.click("#restore")
+    page.click("button:has-text('Use these settings')")
     expect(page.locator("#prompt textarea")).to_have_value("a fox")
     expect(page.locator("#negative-prompt textarea")).to_have_value("snow")
     expect(page.locator("#seed input")).to_have_value("42")

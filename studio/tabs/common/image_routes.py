@@ -13,6 +13,7 @@ from studio.core.user import User
 from studio.engine.storage.inputs import KeptImage
 from studio.engine.studio import Studio
 from studio.tabs.common import mask_layers
+from studio.tabs.common.restore_settings import read_image_settings, write_settings
 
 PRIVATE_CACHE = {"Cache-Control": "private, max-age=3600"}
 
@@ -62,6 +63,13 @@ def build_page_router(studio: Studio) -> APIRouter:
         image = open_image(data, limits=ImageLimits.of(studio.settings.current))
         layer = mask_layers.fit_mask(image, below) if mask_of else mask_layers.fit_paint(image, below)
         return _describe_image(engine.keep_image(layer, user))
+
+    @router.post("/settings")
+    def read_settings(request: Request, file: UploadFile) -> dict[str, str]:
+        """The settings in an image file, as text that Txt2Img takes; the image itself is not kept."""
+        get_caller(request)
+        found = read_image_settings(file.file.read(), studio.settings.current, engine.match_model)
+        return {"settings": write_settings(*found)}
 
     return router
 

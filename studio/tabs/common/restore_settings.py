@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from studio.core.result import find_last_drawn
 from studio.core.settings import Settings
 from studio.engine.metadata.image_info import ParsedImageInfo, read_image_info
 
+SETTINGS_MARK = "easel-settings:"  # an infotext may begin with any other word, or with a brace
+MAX_IGNORED_CHARS = 1000
 _IGNORED_KEYS = {  # facts of the file, no settings
     "Model hash",
     "Version",
@@ -45,18 +48,36 @@ def parse_settings_text(text: Any, match: MatchModel) -> tuple[GenerationRequest
     return match(parsed.request, text), _describe_ignored(parsed.unknown)
 
 
-def read_image_settings(path: Path, settings: Settings, match: MatchModel) -> tuple[GenerationRequest, str]:
+def read_image_settings(source: Path | bytes, settings: Settings, match: MatchModel) -> tuple[GenerationRequest, str]:
     """The request that drew an image file, whichever program wrote it, and a sentence on what was passed over; `match`
     finds its model by hash.
 
     Raises:
         BadImage: the file does not pass the gate, or carries no settings.
     """
-    info = read_image_info(path, settings)
+    info = read_image_info(source, settings)
     drew = find_request_in_info(info)
     if drew is None:
         raise BadImage("This image contains no settings.", hint="Many services remove them when an image is uploaded.")
     return match(drew, info.infotext), _describe_ignored(info.passed_over)
+
+
+def write_settings(request: GenerationRequest, ignored: str) -> str:
+    """What `read_settings` reads back, as text that a hidden field can hold."""
+    return SETTINGS_MARK + json.dumps({"request": request.to_json(), "ignored": ignored})
+
+
+def read_settings(text: str) -> tuple[GenerationRequest, str]:
+    """The inverse of `write_settings`; the text comes from a browser.
+
+    Raises:
+        InvalidRequest: it is none of ours.
+    """
+    try:
+        data = json.loads(text.removeprefix(SETTINGS_MARK))
+        return GenerationRequest.from_stored_json(data["request"]), str(data.get("ignored") or "")[:MAX_IGNORED_CHARS]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidRequest("These settings cannot be read.", hint="Drop the image again.") from error
 
 
 def find_request_in_info(info: ParsedImageInfo) -> GenerationRequest | None:

@@ -28,6 +28,17 @@ from studio.tabs.common.events import UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
 
 NO_PLATFORM = ""  # no format: the form's own size
+CHIPS = {
+    "instagram.feed_portrait_4x5": "Instagram",
+    "instagram.story": "Story",
+    "youtube.thumbnail_hd": "YouTube",
+    "twitter.post_landscape": "X",
+    "linkedin.post_landscape": "LinkedIn",
+    "pinterest.pin_standard": "Pinterest",
+    "tiktok.photo_9x16": "TikTok",
+}
+"""The formats that are chosen by a click beside the size, by their ids."""
+NO_CHIP = "none"  # what a chip that is pressed already writes
 LEGEND = (
     '<span class="zone-key zone-key-safe">safe for text</span><span class="zone-key zone-key-ui">covered</span>'
     '<span class="zone-key zone-key-crop">may be cut</span><span class="zone-key zone-key-view">seen elsewhere</span>'
@@ -97,6 +108,45 @@ def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
         note=note,
         accordion=accordion,
     )
+
+
+def build_format_chips(studio: Studio) -> gr.Textbox | None:
+    """A row of buttons for the formats that are used most, and the field, out of sight, into which they write; None
+    where the studio has none of them."""
+    known = {each.id: each for each in studio.social.platforms.formats()} if studio.social is not None else {}
+    chips = "".join(
+        f'<button type="button" class="mini" data-format="{format_id}" aria-pressed="false"'
+        f' title="{escape(known[format_id].name)}, {known[format_id].width} × {known[format_id].height}">'
+        f"{title}</button>"
+        for format_id, title in CHIPS.items()
+        if format_id in known
+    )
+    if not chips:
+        return None
+    gr.HTML(f'<div class="format-chips" role="group" aria-label="Target platform">{chips}</div>', padding=False)
+    return gr.Textbox("", elem_id="pick-format", elem_classes="store", show_label=False, max_length=200)
+
+
+def wire_format_chips(studio: Studio, form: Form, picked: gr.Textbox | None) -> None:
+    """Let the chips choose the format of Txt2Img, and its size."""
+    if studio.social is None or picked is None:
+        return
+    platforms, names = studio.social.platforms, ("for_format", "followed_format", "width", "height", "size")
+
+    @show_errors
+    def pick_format(picked_id: Any, model_id: Any, request: gr.Request) -> Updates:
+        if not picked_id:  # emptied below, so that the same chip can be pressed again
+            return {}
+        user = get_user(request)
+        format_id = NO_PLATFORM if picked_id == NO_CHIP else str(picked_id)
+        values: dict[str, Any] = {"followed_format": format_id}
+        if size := get_format_size(studio, format_id, studio.engine.model(str(model_id)), user):
+            values |= {"width": size[0], "height": size[1], "size": CUSTOM_SIZE}
+        chosen = gr.update(choices=list_format_choices(platforms.of(user.name)), value=format_id)
+        return {**form.make_updates(values), form["for_format"]: chosen, picked: ""}
+
+    outputs = [*(form[name] for name in names), picked]
+    picked.change(pick_format, [picked, form["model"]], outputs, **UNQUEUED)
 
 
 def list_pack_choices(data: PlatformData) -> list[tuple[str, str]]:

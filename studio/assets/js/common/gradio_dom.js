@@ -14,6 +14,9 @@ export const SELECTED_CHOICE = "ul[role=listbox] [aria-selected=true]";
 const LIST_OPTION = "ul[role=listbox] [role=option]";
 const LOOK_MS = 50; // ms between two looks for what Gradio is about to build
 const LOOKS = 100;
+/** The label of a field, and the help that may follow it. */
+const FIELD_LABEL = "[data-testid=block-info]";
+const FIELD_HELP = ".info-text";
 /** The box of a drop-down that is typed into. */
 export const LIST_BOX = "input[role=combobox]";
 /** The frame in a corner that holds Gradio's toasts. */
@@ -106,6 +109,18 @@ function pause(duration) {
  */
 export function openAccordion(id) {
   find(`#${id} ${ACCORDION_LABEL}:not(.open)`)?.click();
+}
+
+/**
+ * The label of a field that `node` lies in, and the help below it.
+ * @param {Element | null} node
+ * @returns {{label: HTMLElement | null, text: string}}
+ */
+export function findHelp(node) {
+  const label = node?.closest(FIELD_LABEL);
+  if (!(label instanceof HTMLElement)) return { label: null, text: "" };
+  const next = label.nextElementSibling;
+  return { label, text: next?.matches(FIELD_HELP) ? next.textContent.trim() : "" };
 }
 
 /**

@@ -7,6 +7,7 @@
 import { find, findAll, make, makeButton } from "../common/dom.js";
 import { findBox, showAccordionState, typeInto } from "../common/gradio_dom.js";
 import { postJson } from "../common/requests.js";
+import { markFormatChip } from "./format_chips.js";
 import { openProviderKey } from "../configurations/sub_pages.js";
 
 const CHECK_MS = 350; // ms without a change before the studio is asked
@@ -55,6 +56,7 @@ async function checkForm(form, values) {
   }
   if (asked.get(form) !== number) return;
   showState(PREFIXES[form], state);
+  if (form === "txt2img") markFormatChip(String(values.for_format ?? ""));
   watchNote(form, state.locked ? () => scheduleCheck(form, values) : null);
 }
 

@@ -71,6 +71,8 @@ const TYPED = "textarea, select, input:not([type=checkbox], [type=radio], [type=
 /** Where arrow keys have a meaning. */
 const ARROWED = "input, [role=tab], [role=slider], [role=listbox] *, [tabindex='0']:not(.result *)";
 
+const COMMIT_MS = 50; // ms in which Gradio takes in what was typed
+
 /** Start listening. */
 export function startShortcuts() {
   document.addEventListener("keydown", handleKey);
@@ -138,11 +140,16 @@ function focusPrompt() {
   return true;
 }
 
-/** @param {HTMLElement} chip */
+/**
+ * Write an example into the prompt and draw it.
+ * @param {HTMLElement} chip
+ */
 function useExample(chip) {
   const view = chip.closest(".easel");
   const box = view && findBox(".prompt", view);
   if (!box) return;
   typeInto(box, chip.dataset.prompt ?? "");
   box.focus();
+  const button = find("button.generate", view);
+  setTimeout(() => button?.click(), COMMIT_MS);
 }

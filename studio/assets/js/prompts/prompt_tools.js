@@ -4,6 +4,8 @@
 import { find, make, makeButton } from "../common/dom.js";
 import { findBox, typeInto } from "../common/gradio_dom.js";
 import { showError } from "../common/toasts.js";
+import { openLoraPicker } from "../form/lora_picker.js";
+import { openRestoreDialog } from "../form/restore_settings.js";
 import { ImageDescriber } from "./image_describer.js";
 import { fillPersonas } from "./persona_choice.js";
 import { removePhrase } from "./prompt_edits.js";
@@ -18,12 +20,17 @@ import {
 } from "./prompts_api.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
-/** @typedef {{prefix: string, pad: string}} Options pad: name of the pad with the form's image, "" for none */
+/**
+ * @typedef {object} Options
+ * @property {string} prefix of the form's element ids
+ * @property {string} pad name of the pad with the form's image, "" for none
+ * @property {boolean} restores whether the form takes settings back from images and infotext
+ */
 
 class PromptTools {
   /** @param {Options} options */
-  constructor({ prefix, pad }) {
-    this.prefix = prefix; // of the form's element ids
+  constructor({ prefix, pad, restores }) {
+    this.prefix = prefix;
     /** @type {AbortController | null} */
     this.abort = null;
     this.chips = make("span", { class: "prompt-chips", role: "group", "aria-label": "Added phrases" });
@@ -42,9 +49,14 @@ class PromptTools {
       title: "Let the language model write the prompt anew",
     });
     this.rewriter.hidden = true;
+    const lora = makeButton("+ LoRA", () => this.run(() => this.pickLora()), { title: "Add a LoRA to the prompt" });
+    const restore = makeButton("↙ Restore", () => openRestoreDialog(readBox(this.prompt)), {
+      title: "Take the settings of an image, or paste its infotext",
+    });
+    restore.hidden = !restores;
     this.stop = makeButton("Stop", () => this.abort?.abort());
     this.stop.hidden = true;
-    this.buttons = [random, enhance, this.rewriter];
+    this.buttons = [lora, restore, random, enhance, this.rewriter];
     this.persona = make("select", {
       "aria-label": "Persona",
       title: "Put the look of a persona behind the prompt",
@@ -157,6 +169,14 @@ class PromptTools {
     } finally {
       this.stop.hidden = true;
     }
+  }
+
+  async pickLora() {
+    await openLoraPicker(
+      this.model,
+      () => readBox(this.prompt),
+      (prompt) => this.write(prompt, null),
+    );
   }
 
   /**
