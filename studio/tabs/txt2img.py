@@ -49,7 +49,8 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
         with gr.Column(elem_classes="view-column view-prompt", min_width=0):
             prompts = form_fields.build_prompt_fields()
             counts = gr.HTML("", elem_classes="counts")
-            switch = prompt_tools.build_prompt_tools(restores=True)
+            prompt_tools.build_prompt_tools(restores=True)
+            switch = prompt_tools.build_model_switch()
             restore = gr.Textbox("", elem_id="restore", elem_classes="store", show_label=False, max_length=200_000)
             buttons = tab_view.build_action_buttons()
         with gr.Column(elem_classes="view-column view-result", min_width=0):

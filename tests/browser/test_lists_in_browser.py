@@ -10,6 +10,7 @@ from opening import Opener
 from playwright.sync_api import Page, expect
 
 from studio.core.model import Sampling
+from studio.core.task import Task
 
 pytestmark = pytest.mark.browser
 OTHER = dataclasses.replace(FAKE_MODEL, id="other", title="Other", sampling=Sampling(steps=9, guidance=3.0))
@@ -121,3 +122,18 @@ def test_a_list_that_cannot_be_fetched_keeps_what_is_chosen(opener: Opener) -> N
     page.click("#loras > button")
     page.locator("#lora-0 input").click()
     assert read_choices(page) == ["None"]
+
+
+def test_a_model_is_chosen_for_an_operation_that_takes_no_prompt(opener: Opener) -> None:
+    tasks = FAKE_MODEL.tasks | {Task.IMG2IMG, Task.REMOVE_BACKGROUND}
+    models = [dataclasses.replace(model, tasks=tasks) for model in (FAKE_MODEL, OTHER)]
+    window = opener.open_window(opener.serve(*models))
+    page = window.open()
+    window.tab("Img2Img")
+    page.click("#i2i-mode label:has-text('Edit')")
+    page.fill("#i2i-operation input", "Remove background")
+    page.keyboard.press("Enter")
+    expect(page.locator("#i2i-prompt")).to_be_hidden()
+    window.choose_model("Other", "i2i-model")
+    expect(page.locator("#i2i-model input")).to_have_value("Other")
+    assert window.complaints == []

@@ -17,11 +17,14 @@ from studio.tabs.common.form import Form
 from studio.tabs.common.image_fields import build_scripted_field
 
 
-def build_prompt_tools(prefix: str = "", pad: str = "", *, restores: bool = False) -> gr.Textbox:
-    """The buttons, and the field, out of sight, into which they and the list of models write the id of the model to
-    use. `pad` names the pad whose image can be described, "" for none; with `restores` the form takes settings back
-    from images and infotext."""
+def build_prompt_tools(prefix: str = "", pad: str = "", *, restores: bool = False) -> None:
+    """The buttons. `pad` names the pad whose image can be described, "" for none; with `restores` the form takes
+    settings back from images and infotext."""
     build_scripted_field("prompts", f"{prefix}prompt-tools", prefix=prefix, pad=pad, restores=restores)
+
+
+def build_model_switch(prefix: str = "") -> gr.Textbox:
+    """The field, out of sight, into which the buttons and the list of models write the id of the model to use."""
     return gr.Textbox("", elem_id=f"{prefix}switch-model", elem_classes="store", show_label=False, max_length=512)
 
 

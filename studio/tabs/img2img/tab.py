@@ -61,7 +61,8 @@ def build_img2img_tab(studio: Studio, page_context: PageContext) -> None:
             with layout.part(Part.PROMPT):
                 layout.fields |= form_fields.build_prompt_fields(PREFIX)
                 counts = gr.HTML("", elem_classes="counts")
-                switch = prompt_tools.build_prompt_tools(PREFIX, pad=fields.SOURCE)
+                prompt_tools.build_prompt_tools(PREFIX, pad=fields.SOURCE)
+            switch = prompt_tools.build_model_switch(PREFIX)
             buttons = tab_view.build_action_buttons(PREFIX)
         with gr.Column(elem_classes="view-column view-result", min_width=0):
             result = tab_view.build_result_panel(
