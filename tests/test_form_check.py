@@ -229,3 +229,10 @@ def test_models_come_in_groups_local_ones_first_and_locked_services_last(served:
     edits = served.open_client("ann").get("/page/models", params={"mode": "Edit", "operation": "Erase"}).json()
     assert [group["title"] for group in edits] == ["Chosen automatically", "OpenAI"], "no local model erases"
     assert served.open_client().get("/page/models").status_code in (302, 303, 401)
+
+
+def test_a_body_that_is_nested_too_deeply_is_refused(served: RunningStudio) -> None:
+    body = '{"values": {"a": ' + "[" * 50_000 + "]" * 50_000 + "}}"
+    headers = {"Content-Type": "application/json"}
+    answer = served.open_client("ann").post("/page/form-check", content=body, headers=headers)
+    assert answer.status_code in (400, 413, 422)

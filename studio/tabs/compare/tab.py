@@ -328,7 +328,7 @@ def render_empty_comparison(studio: Studio) -> str:
             " or the key of a provider in Configurations."
         )
     kinds = "".join(f"<li><b>{kind}</b> {escape(help_text)}</li>" for kind, help_text in _KIND_HELP.items())
-    return f'<div class="result-empty"><p>{escape(text)}</p><ul class="kinds">{kinds}</ul></div>'
+    return f'<div class="compare-empty"><p>{escape(text)}</p><ul>{kinds}</ul></div>'
 
 
 _KIND_HELP = {
