@@ -59,9 +59,9 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
                 page_context, "txt2img", render_empty_result(guide.list_examples(model))
             )
         with gr.Column(elem_classes="view-column view-settings", min_width=0):
-            templates = template_fields.build_templates_accordion(studio)
             fields, note, steering, chips = _build_settings(studio, guide)
             make_for = target_platform.build_target_accordion(studio)
+            templates = template_fields.build_templates_accordion(studio)
             recipes = recipe_fields.build_recipes_accordion()
     view = TabView(
         name="txt2img",
