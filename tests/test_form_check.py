@@ -18,6 +18,7 @@ from studio.core.model import Feature, Model, Sizes
 from studio.engine.money.cloud_accounts import CloudAccounts
 from studio.engine.money.keys import KeyStore
 from studio.page import mount
+from studio.providers.comfyui import PROVIDER as COMFYUI
 from studio.providers.common.service_backend import Service
 from studio.providers.openai import PROVIDER
 from studio.tabs.common.fold_states import MAX_STATE_CHARS, describe_folds
@@ -41,12 +42,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
     keys = KeyStore(folder / "keys.json", {})
     openai = Service(PROVIDER, keys, lambda: "http://127.0.0.1:9/v1")
     backends[0] = FakeBackend(FAKE_MODEL, TRAINED, BROKEN, PLAIN)
-    backends.append(openai)
+    comfyui = Service(COMFYUI, keys, lambda: "")
+    backends += [openai, comfyui]
     with serve_studio(
         folder, page=mount, backend=backends, social=social, models=store(folder / "models"), default_model="fake",
         users=True,
     ) as served:  # fmt: skip
-        accounts = CloudAccounts([openai], keys, lambda: served.studio.settings.current)
+        accounts = CloudAccounts([openai, comfyui], keys, lambda: served.studio.settings.current)
         object.__setattr__(served.studio, "clouds", accounts)
         yield served
 
@@ -138,8 +140,10 @@ def test_sizes_near_the_trained_one_and_those_of_services_are_not_warned_of(serv
 
 def test_a_locked_model_names_the_service_whose_key_is_missing(served: RunningStudio) -> None:
     locked = check(served, model="openai/gpt-image-2")["locked"]
-    assert (locked["service"], locked["title"]) == ("openai", "OpenAI")
+    assert (locked["title"], locked["missing"]) == ("OpenAI", "key")
     assert "needs a key" in locked["reason"]
+    server = check(served, model="comfyui/checkpoint")["locked"]
+    assert (server["title"], server["missing"]) == ("ComfyUI", "address")
 
 
 def test_closed_accordions_say_what_is_set_in_them(served: RunningStudio) -> None:
@@ -220,8 +224,9 @@ def test_formats_of_ones_own_are_named_to_their_owner_alone(served: RunningStudi
 
 def test_models_come_in_groups_local_ones_first_and_locked_services_last(served: RunningStudio) -> None:
     groups = served.open_client("ann").get("/page/models").json()
-    assert [group["title"] for group in groups] == ["On this computer", "Chosen automatically", "OpenAI"]
-    local, _, openai = groups
+    assert [group["title"] for group in groups] == ["On this computer", "Chosen automatically", "OpenAI", "ComfyUI"]
+    local, _, openai, comfyui = groups
+    assert comfyui["state"] == "no address"
     assert local["local"] is True
     assert [model["id"] for model in local["models"]][-1] == "broken"
     assert local["models"][-1]["state"] == "unavailable"

@@ -37,7 +37,8 @@ class CloudService(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class CloudState:
-    """One service. `locked` says how to unlock it, "" when it is ready; `key` never holds the key itself."""
+    """One service. `locked` says how to unlock it, "" when it is ready; `missing` is what it waits for, "key" or
+    "address". `key` never holds the key itself."""
 
     id: str
     title: str
@@ -45,6 +46,7 @@ class CloudState:
     locked: str
     key: KeyState | None
     models: tuple[Model, ...]
+    missing: str = ""
 
 
 class CloudAccounts:
@@ -103,6 +105,7 @@ class CloudAccounts:
         spec = service.spec
         states = [self._keys.get_state(name) for name in spec.keys]
         known = next((state for state in states if state.where), states[0] if states else None)
+        has_key = spec.key_optional or (known is not None and bool(known.where))
         return CloudState(
             id=spec.id,
             title=spec.title,
@@ -110,6 +113,7 @@ class CloudAccounts:
             locked=service.locked,
             key=known,
             models=tuple(service.models()),
+            missing=("address" if has_key else "key") if service.locked else "",
         )
 
 

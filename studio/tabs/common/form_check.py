@@ -39,7 +39,7 @@ def build_check_router(studio: Studio) -> APIRouter:
 
 def describe_form(studio: Studio, guide: FormGuide, values: dict[str, Any], user: User) -> dict[str, Any]:
     """The state of the form with `values`: of each accordion that asks for something, the warnings, and the service
-    whose key is missing."""
+    whose key or address is missing."""
     task = find_operation(values.get("mode"), values.get("operation")).task if "mode" in values else Task.TXT2IMG
     platforms = studio.social.platforms.of(user.name) if studio.social is not None else None
     warnings = list_warnings(studio, guide, values, task, user)
@@ -56,4 +56,6 @@ def _describe_lock(studio: Studio, model_id: str, task: Task) -> dict[str, str] 
     if model is None or not model.locked or studio.clouds is None:
         return None
     service = next((each for each in studio.clouds.all() if each.id == model.lane), None)
-    return {"service": service.id, "title": service.title, "reason": model.problem} if service is not None else None
+    if service is None:
+        return None
+    return {"title": service.title, "missing": service.missing, "reason": model.problem}

@@ -59,6 +59,6 @@ def list_model_groups(studio: Studio, task: Task) -> list[ModelGroup]:
     clouds: list[ModelGroup] = []
     for service in services.values():
         own = [model for model in models if model.lane == service.id]
-        state = ("no key" if service.key is not None else "no address") if service.locked else ""
+        state = f"no {service.missing}" if service.locked else ""
         clouds.append(ModelGroup(title=service.title, models=own, state=state))
     return [group for group in (*groups, *sorted(clouds, key=lambda one: bool(one.state))) if group.models]

@@ -10,6 +10,7 @@ import { openTab } from "../common/open_tab.js";
 
 const ROOT = "#config";
 const CLOUD_PAGE = "cloud";
+const SETTINGS_PAGE = "settings";
 
 let wanted = ""; // the page to open on
 
@@ -39,12 +40,14 @@ function showSubPage(name) {
 }
 
 /**
- * Open the place where the key of a provider is entered.
+ * Open the place where the key of a provider is entered; addresses are settings.
  * @param {string} title of the provider
+ * @param {string} missing key or address
  */
-export async function openProviderKey(title) {
+export async function openProvider(title, missing) {
   openTab("configurations");
-  showSubPage(CLOUD_PAGE);
+  showSubPage(missing === "key" ? CLOUD_PAGE : SETTINGS_PAGE);
+  if (missing !== "key") return;
   if (!(await waitForBox("#cloud-key"))) return;
   showSubPage(CLOUD_PAGE);
   await chooseFromList("#cloud", title);

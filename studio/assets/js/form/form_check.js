@@ -8,7 +8,7 @@ import { find, findAll, make, makeButton } from "../common/dom.js";
 import { findBox, showAccordionState, typeInto } from "../common/gradio_dom.js";
 import { postJson } from "../common/requests.js";
 import { markFormatChip } from "./format_chips.js";
-import { openProviderKey } from "../configurations/sub_pages.js";
+import { openProvider } from "../configurations/sub_pages.js";
 
 const CHECK_MS = 350; // ms without a change before the studio is asked
 /** What the element ids of each form begin with. @type {Record<string, string>} */
@@ -16,7 +16,7 @@ const PREFIXES = { txt2img: "", img2img: "i2i-" };
 const FOLDS = ["loras", "hires", "control", "post", "grid", "make-for", "batch-images", "references", "advanced"];
 
 /** @typedef {{text: string, remedy: string, changes: Record<string, unknown>}} FormWarning */
-/** @typedef {{service: string, title: string, reason: string}} Lock */
+/** @typedef {{title: string, missing: string, reason: string}} Lock missing: key or address */
 /** @typedef {{folds: Record<string, string>, warnings: FormWarning[], locked: Lock | null}} FormState */
 
 /** @type {Map<string, ReturnType<typeof setTimeout>>} */
@@ -127,7 +127,7 @@ function applyChanges(prefix, changes) {
 }
 
 /**
- * Put the way to the key in the place of Generate while the model waits for one.
+ * Put the way to the key or address in the place of Generate while the model waits for one.
  * @param {string} prefix
  * @param {Lock | null} lock
  */
@@ -138,8 +138,8 @@ function showLock(prefix, lock) {
   generate.classList.toggle("is-locked", Boolean(lock));
   if (!lock) return;
   const look = generate.className.replace(/\b(generate|is-locked)\b/g, "");
-  const act = () => openProviderKey(lock.title);
-  const text = `Enter key for ${lock.title} …`;
+  const act = () => openProvider(lock.title, lock.missing);
+  const text = `Enter ${lock.missing} for ${lock.title} …`;
   const attributes = { type: "button", id: `${prefix}enter-key`, class: look, title: lock.reason, onclick: act };
   generate.before(make("button", attributes, text));
 }
