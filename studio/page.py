@@ -51,16 +51,16 @@ MAX_NAMED_IMAGES = 500  # of them
 UPLOAD_CLEANUP = (3600, 6 * 3600)  # s: how often old uploads are looked for, and how old they may get
 
 HEADER = """
-<header class="top">
-  <a class="brand" href="./" aria-label="Easel, start page">
+<div class="top">
+  <h1><a class="brand" href="./" aria-label="Easel, start page">
     <span class="mark" aria-hidden="true"></span><span>Easel</span>
-  </a>
+  </a></h1>
   <nav class="top-links" aria-label="More">
     <button type="button" class="link" id="help-open" title="Help and shortcuts (?)">Help</button>
     <a href="api/docs" target="_blank" rel="noopener">API</a>{logout}
     <button type="button" class="theme-toggle" id="theme-toggle" aria-label="Switch between light and dark">◐</button>
   </nav>
-</header>
+</div>
 """
 _OPEN_TAB_SCRIPT = "() => [{__type__: 'update', selected: window.easel.getWantedTab()}]"
 LOGOUT = '<form method="post" action="logout"><button type="submit" class="link">Log out</button></form>'

@@ -25,6 +25,7 @@ import { startWildcardCompletion } from "./prompts/wildcard_completion.js";
 import { startLightbox } from "./result/lightbox.js";
 import { startResultActions } from "./result/result_actions.js";
 import { startResultMarks } from "./result/result_marks.js";
+import { startResultScroll } from "./result/result_scroll.js";
 import { startResultView } from "./result/result_view.js";
 import { startZoneOverlays } from "./result/zone_overlay.js";
 
@@ -47,6 +48,7 @@ startWildcardCompletion();
 startLightbox();
 startResultView();
 startResultActions();
+startResultScroll();
 startResultMarks();
 startZoneOverlays();
 startLibraryPreload();

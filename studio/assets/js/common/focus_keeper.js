@@ -4,7 +4,7 @@
  * runs: the focus would fall back to the top of the page each time.
  */
 
-import { find, getTarget } from "./dom.js";
+import { find, findAll, getTarget } from "./dom.js";
 import { followPageChanges } from "./page_changes.js";
 
 const DISABLED_MS = 400; // ms after a key or a press until its button may be disabled
@@ -27,7 +27,7 @@ function remember(target) {
 }
 
 /**
- * A selector of what takes the element's place when its result is drawn anew.
+ * A selector of what takes the element's place when its result or its field is drawn anew.
  * @param {HTMLElement} element
  * @returns {string}
  */
@@ -36,15 +36,27 @@ function describeTwin(element) {
   if (act) return `.result [data-act="${CSS.escape(act)}"]`;
   if (view) return `.result [data-view="${CSS.escape(view)}"]`;
   if (element.matches(".result .frame")) return `.result .frame[data-id="${CSS.escape(id)}"]`;
-  return element.matches(".result *") ? ".result img.shown" : "";
+  if (element.matches(".result *")) return ".result img.shown";
+  const place = element.closest(".easel [id]");
+  return place ? `#${CSS.escape(place.id)}:is(button), #${CSS.escape(place.id)} :is(input, textarea, button)` : "";
 }
 
 function restoreFocus() {
   if (!last || !isFocusLost()) return;
   const { element, view, twin } = last;
   if (!view.offsetParent) return;
-  const next = element.isConnected ? findEnabled(element, view) : find(twin || "button.generate:enabled", view);
+  const next = element.isConnected ? findEnabled(element, view) : findTwin(twin, view);
   (next ?? findResult(view))?.focus({ preventScroll: true });
+}
+
+/**
+ * @param {string} twin selector, "" for none
+ * @param {HTMLElement} view
+ * @returns {HTMLElement | null}
+ */
+function findTwin(twin, view) {
+  const found = twin ? findAll(twin, view).find((each) => each.offsetParent) : undefined;
+  return found ?? find("button.generate:enabled", view);
 }
 
 /** @returns {boolean} */

@@ -1,7 +1,7 @@
 // @ts-check
 /** Keyboard shortcuts, and example prompts to click on. */
 
-import { find, getTarget } from "../common/dom.js";
+import { find, findAll, getTarget } from "../common/dom.js";
 import { commitFocusedField, findBox, OPEN_LISTBOX, typeInto } from "../common/gradio_dom.js";
 import { readPreferences } from "../common/preferences.js";
 import { openHelp } from "../help/help_button.js";
@@ -30,7 +30,7 @@ export const SHORTCUTS = [
     group: "Page",
     shortcuts: [
       { key: "?", label: "Help and shortcuts", run: () => openHelp() },
-      { key: "/", label: "Go to the prompt", run: () => focusPrompt() },
+      { key: "/", label: "Go to the prompt, or the search of the Library", run: () => focusMainField() },
       { key: "n", shown: "N", label: "Skip this image", run: () => pressInView("button[id$='skip']:enabled") },
     ],
   },
@@ -98,7 +98,8 @@ function handleKey(event) {
  */
 function runShortcut(event, target) {
   const key = event.key.toLowerCase();
-  if (find("dialog[open], .paint.wide") || target?.closest(OWN_KEYS) || target?.matches(TYPED)) return;
+  const isTaken = target?.closest(OWN_KEYS) && key !== "/";
+  if (find("dialog[open], .paint.wide") || isTaken || target?.matches(TYPED)) return;
   if (key.startsWith("arrow") ? target?.matches(ARROWED) : !readPreferences().keys) return;
   const shortcut = SHORTCUTS.flatMap(({ shortcuts }) => shortcuts).find((each) => each.key === key);
   if (shortcut?.run()) event.preventDefault();
@@ -132,9 +133,10 @@ function pressInView(selector) {
   return true;
 }
 
-/** @returns {boolean} whether the open tab has a prompt */
-function focusPrompt() {
-  const box = findBox(".prompt", getShownView());
+/** @returns {boolean} whether the open tab has a prompt or a search */
+function focusMainField() {
+  const search = findAll("input.lib-search").find((each) => each.offsetParent);
+  const box = search ?? findBox(".prompt", getShownView());
   if (!box?.offsetParent) return false;
   box.focus();
   return true;

@@ -1,5 +1,5 @@
 // @ts-check
-/** A hint at the top of each tab that says what the tab is for; once closed, it does not come back. */
+/** The heading of each tab, and a hint that says what the tab is for; once closed, it does not come back. */
 
 import { find, make, makeButton } from "../common/dom.js";
 import { followPageChanges } from "../common/page_changes.js";
@@ -10,11 +10,12 @@ import { TAB_TEXTS } from "./tab_texts.js";
 /** Put the hints that were not closed onto the tabs, also those that are opened later. */
 export function startTabHints() {
   followPageChanges(() => {
-    for (const { tab, text } of TAB_TEXTS) {
+    for (const { tab, title, text } of TAB_TEXTS) {
       const panel = find(`[id="tab-${tab}"]`);
       if (!panel || "hinted" in panel.dataset) continue;
       panel.dataset.hinted = "";
       if (!readPreferences().closedHints.includes(tab)) panel.prepend(buildHint(tab, text));
+      panel.prepend(make("h2", { class: "for-readers" }, title)); // screen readers go from heading to heading
     }
   });
 }
@@ -27,7 +28,7 @@ export function startTabHints() {
 function buildHint(tab, text) {
   const close = makeButton("Got it", () => closeHint(hint, tab), { "data-hint-close": tab });
   const help = makeButton("Help", () => openHelp());
-  const hint = make("aside", { class: "tab-hint", "aria-label": "Hint" }, make("p", {}, text), help, close);
+  const hint = make("div", { class: "tab-hint", role: "note" }, make("p", {}, text), help, close);
   return hint;
 }
 

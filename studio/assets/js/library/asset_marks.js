@@ -31,7 +31,7 @@ export function makeStars(onRate) {
   for (let stars = 1; stars <= MOST_STARS; stars++) {
     const rate = () => onRate(Number(group.dataset.rating) === stars ? 0 : stars);
     const label = stars === 1 ? "1 star" : `${stars} stars`;
-    group.append(makeButton("★", rate, { class: "star", "aria-label": label, title: `${label} (${stars})` }));
+    group.append(makeButton("☆", rate, { class: "star", "aria-label": label, title: `${label} (${stars})` }));
   }
   showStars(group, 0);
   return group;
@@ -45,6 +45,7 @@ export function showStars(group, rating) {
   group.dataset.rating = String(rating);
   findAll(".star", group).forEach((star, place) => {
     star.classList.toggle("star-on", place < rating);
+    star.textContent = place < rating ? "★" : "☆";
     setPressed(star, place + 1 === rating);
   });
 }
