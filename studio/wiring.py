@@ -99,6 +99,7 @@ def build_studio(settings: SettingsStore) -> Studio:
         chat=ChatAccount(chat, keys, CHAT_KEY),
         clouds=CloudAccounts(services, keys, lambda: settings.current),
         fonts=fonts.names,
+        captioner=preprocessing,
         find_image_facts=find_image_facts,
         read_hidden=read_hidden,
     )

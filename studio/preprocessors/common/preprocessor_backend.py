@@ -1,4 +1,4 @@
-"""All annotators, the search by words and the removal of backgrounds, as one backend of the engine."""
+"""All annotators, the search by words, the removal of backgrounds and captions, as one backend of the engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image, ImageFilter, ImageOps
 
 from studio.core.annotate import PreprocessorSpec, compute_map_size, flatten_on_white, read_mask
-from studio.core.errors import InvalidRequest, NotConfigured, OutOfMemory
+from studio.core.errors import InvalidRequest, JobCancelled, NotConfigured, OutOfMemory
 from studio.core.model import GPU_LANE, TOOLS_LANE, Feature, Model, Sizes
 from studio.core.model_ids import PREPROCESSOR_PREFIX
 from studio.core.ports import ImageSeed, JobContext
@@ -21,7 +21,7 @@ from studio.core.request_parts import ControlUnit
 from studio.core.result import RenderedImage
 from studio.core.settings import Settings
 from studio.core.weights import DownloadableWeights
-from studio.preprocessors.common import background, find_objects
+from studio.preprocessors.common import background, captioners, find_objects
 from studio.preprocessors.common.network_keeper import NetworkCache
 from studio.vision import foreground
 
@@ -34,9 +34,9 @@ _FEATURES = frozenset({Feature.SEED})  # taken and of no effect, as chains and g
 
 
 class PreprocessorBackend:
-    """A Backend, and the Annotators of the pipelines. `specs` are the preprocessors; `device` says where torch
-    networks run under given settings. Weights are looked for below `models_dir` and never fetched here. Imports no
-    torch until a network runs."""
+    """A Backend, the Annotators of the pipelines, and the Captioner. `specs` are the preprocessors; `device` says where
+    torch networks run under given settings. Weights are looked for below `models_dir` and never fetched here. Imports
+    no torch until a network runs."""
 
     def __init__(self, specs: Sequence[PreprocessorSpec], models_dir: Path, device: Callable[[Settings], str]) -> None:
         self._specs = {spec.id: spec for spec in specs}
@@ -86,15 +86,12 @@ class PreprocessorBackend:
         return [*annotators, finder, *removers]
 
     def list_downloadable_weights(self) -> Sequence[DownloadableWeights]:
-        """All weights that preprocessors, the search by words and the removers can use and that are not here, each
-        once."""
+        """All weights that preprocessors, the search by words, the removers and the captioners can use and that are not
+        here, each once."""
         known = [weights for spec in self._specs.values() for weights in spec.weights]
         known += [remover.weights for remover in self._removers.values() if remover.weights]
-        return tuple(
-            dict.fromkeys(
-                one for one in (*known, *find_objects.SEARCH_WEIGHTS) if not self._get_weights_path(one).exists()
-            )
-        )
+        known += [*find_objects.SEARCH_WEIGHTS, *(one.weights for one in captioners.CAPTIONERS)]
+        return tuple(dict.fromkeys(one for one in known if not self._get_weights_path(one).exists()))
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         """One map, or one image without its background, for every seed: the seed changes nothing.
@@ -148,6 +145,28 @@ class PreprocessorBackend:
     def find_foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
         """See Annotators; by the network that ships."""
         return self._compute_opacity(background.SHIPPED_REMOVER, image, ctx)
+
+    @property
+    def caption_problem(self) -> str:
+        """See Captioner."""
+        found = self._find_captioner()
+        return self._find_problem((found.weights,))
+
+    def write_caption(self, image: Image.Image, ctx: JobContext, is_cancelled: Callable[[], bool]) -> tuple[str, str]:
+        """See Captioner."""
+        found = self._find_captioner()
+        self._require_weights("A captioner", (found.weights,))
+        context = _JobContext(self._keeper, self._get_weights_path, self._device(ctx.settings), ctx)
+        with ctx.phase("caption"), _map_memory_errors():
+            text = captioners.write_caption(found, flatten_on_white(image), context, is_cancelled)
+        if is_cancelled():
+            raise JobCancelled("Stopped.", hint="")
+        return text, found.title
+
+    def _find_captioner(self) -> captioners.CaptionNetwork:
+        """The first one that is here, else the one to fetch."""
+        here = (one for one in captioners.CAPTIONERS if self._get_weights_path(one.weights).exists())
+        return next(here, captioners.CAPTIONERS[0])
 
     def _render_map(self, request: GenerationRequest, ctx: JobContext) -> Image.Image:
         named = request.model.removeprefix(PREPROCESSOR_PREFIX)

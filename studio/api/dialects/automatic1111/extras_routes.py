@@ -23,6 +23,7 @@ from studio.api.dialects.automatic1111.bodies import (
 from studio.api.dialects.automatic1111.images import encode_png, read_image, read_image_bytes
 from studio.api.dialects.dialect_jobs import DialectJobs
 from studio.api.error_responses import clean_json
+from studio.api.interrogate_routes import describe_by_captioner
 from studio.api.submit_request import get_caller
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.finish import Box, FaceRestoration, Finish, OutputOptions, Upscale
@@ -33,6 +34,8 @@ from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.metadata.image_info import read_image_info
 from studio.engine.studio import Studio
+
+_CAPTION_MODELS = ("clip", "")  # of /interrogate
 
 
 def add_extras_routes(routes: APIRouter, jobs: DialectJobs) -> None:
@@ -158,10 +161,19 @@ def add_reading_routes(routes: APIRouter, studio: Studio) -> None:
 
     @routes.post("/interrogate")
     def interrogate(request: Request, body: InterrogateBody) -> dict[str, Any]:
-        """There is no captioner, which is told as an unknown one is there."""
+        """A caption of the image. Without a captioner the model is told to be unknown, and so are networks for tags."""
         get_caller(request)
-        detail = "Model not found" if body.image else "Image not found"
-        raise NotFound(detail, details={"kind": "HTTPException", "detail": detail})
+        if not body.image:
+            raise _make_interrogate_error("Image not found")
+        captioner = studio.captioner
+        if captioner is None or captioner.caption_problem or body.model not in _CAPTION_MODELS:
+            raise _make_interrogate_error("Model not found")
+        image = read_image(body.image.strip(), studio.settings.current)
+        return {"caption": describe_by_captioner(studio, image).prompt}
+
+
+def _make_interrogate_error(detail: str) -> NotFound:
+    return NotFound(detail, details={"kind": "HTTPException", "detail": detail})
 
 
 def parse_parameters(infotext: str) -> dict[str, Any]:
