@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +110,7 @@ class Collections:
         return Collection(id=row["id"], name=row["name"], count=count, query=row["query"])
 
 
-def write_collection(connection: sqlite3.Connection, values: dict[str, Any], user: str) -> None:
+def write_collection(connection: sqlite3.Connection, values: Mapping[str, Any], user: str) -> None:
     """Make or change a collection inside the caller's transaction; raises InvalidRequest when its name is taken."""
     fold = fold_name(values["name"])
     taken = connection.execute(

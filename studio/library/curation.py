@@ -169,7 +169,7 @@ class Curation:
             connection.executemany("DELETE FROM undo_items WHERE step = ? AND seq = ?", [(step, seq) for seq in done])
         return len(done)
 
-    def _replay_line(self, user: str, change: dict[str, Any], ids: Sequence[str]) -> None:
+    def _replay_line(self, user: str, change: Mapping[str, Any], ids: Sequence[str]) -> None:
         with self._database.transaction() as connection:
             if "collection" in change:
                 write_collection(connection, change["collection"], user)

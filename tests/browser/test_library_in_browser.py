@@ -293,6 +293,9 @@ def test_notes_tags_and_title_are_kept(library: OpenLibrary) -> None:
     expect(page.locator(".lib-side .lib-tags button")).to_have_text("<i>print</i> ×")
     kept = library.get_asset(last)
     assert (kept["title"], kept["note"], kept["rating"]) == ("Cover", "for the f issue, page 4", 0)
+    page.locator(".lib-detail").press("Control+z")
+    expect(page.locator(".lib-side .lib-tags button")).to_have_count(2)
+    assert sorted(library.get_asset(last)["tags"]) == ["<i>print</i>", "big"]
 
 
 def test_a_saved_search_comes_back_with_one_click(library: OpenLibrary) -> None:
