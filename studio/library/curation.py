@@ -75,6 +75,8 @@ class Curation:
                 at, noted = at + looked, noted + different
             moved = self._move_chunk(seqs, change, user, step)
             changed += noted if notes else moved
+        with self._database.transaction() as connection:  # which brings all of them to the disk
+            connection.execute("UPDATE undo_steps SET created = ? WHERE id = ?", (time.time(), step))
         self._log.sync()
         return changed, token
 
@@ -123,7 +125,7 @@ class Curation:
         """Change the first of these assets, a piece at a time until somebody else waits to write; returns how many were
         looked at, and how many of them are different now."""
         looked, before = 0, dict[int, dict[str, Any]]()
-        with self._database.transaction(patient=True) as connection:
+        with self._database.transaction(patient=True, synced=False) as connection:
             for some in self._database.take_pieces(seqs, piece):
                 before |= apply_change(connection, some, change, user)
                 looked += len(some)
@@ -155,7 +157,7 @@ class Curation:
 
             move(seqs, user, note)
         done: list[int] = []
-        with self._database.transaction(patient=True) as connection:
+        with self._database.transaction(patient=True, synced=False) as connection:
             lines: list[tuple[Mapping[str, Any], Sequence[str]]] = []
             for some in self._database.take_pieces(list(befores), _INDEXED_PIECE):
                 for seq in some:

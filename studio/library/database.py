@@ -182,9 +182,10 @@ class Database:
                 undo.pop_all()
 
     @contextlib.contextmanager
-    def transaction(self, *, patient: bool = False) -> Generator[sqlite3.Connection]:
+    def transaction(self, *, patient: bool = False, synced: bool = True) -> Generator[sqlite3.Connection]:
         """All statements inside are on disk when it ends, or none of them. A `patient` one lets all others of this
-        process go first, for work in many pieces, and leaves none of them the log's way into the file.
+        process go first, for work in many pieces, and leaves none of them the log's way into the file; where it is not
+        `synced` it is on disk with the next one that is, which saves a wait for each piece.
 
         Raises:
             StorageFailed: SQLite could not write.
@@ -203,19 +204,22 @@ class Database:
                 with self._counting:
                     self._waiting -= 1
         try:
-            with self._keep_log() if patient else contextlib.nullcontext():
+            with self._keep_log(synced=synced) if patient else contextlib.nullcontext():
                 yield from self._run_transaction()
         finally:
             self._lock.release()
 
     @contextlib.contextmanager
-    def _keep_log(self) -> Generator[None]:
-        """No commit inside brings the log into the file, however long it is."""
+    def _keep_log(self, *, synced: bool) -> Generator[None]:
+        """No commit inside brings the log into the file, however long it is, nor waits for the disk unless `synced`."""
         with _translate_sqlite_errors():
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+            if not synced and self._shared:
+                self._connection.execute("PRAGMA synchronous = NORMAL")
         try:
             yield
         finally:
+            self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
 
     def _checkpoint(self) -> None:
@@ -241,11 +245,11 @@ class Database:
             yield items[begin : begin + size]
 
     def write_each(self, items: Sequence[T], write: Callable[[sqlite3.Connection, T], object]) -> None:
-        """Call `write` for each of `items`, in as many patient transactions as others who wait to write leave; raises
-        as `transaction`."""
+        """Call `write` for each of `items`, in as many patient transactions as others who wait to write leave; they are
+        on disk with the next one that is synced. Raises as `transaction`."""
         written = 0
         while written < len(items):
-            with self.transaction(patient=True) as connection:
+            with self.transaction(patient=True, synced=False) as connection:
                 for some in self.take_pieces(items[written : written + _MAX_WRITTEN], _WRITTEN_PIECE):
                     for item in some:
                         write(connection, item)
