@@ -19,7 +19,7 @@ from studio.library.trash import Trash
 
 IMAGES = 5_000
 KILLS = 25
-LONGEST = 0.6  # seconds of work before a kill
+LONGEST = 1.5  # seconds of work before a kill
 CHILD = """
 import sys
 from pathlib import Path

@@ -62,7 +62,7 @@ def copy_assets(database: Database, ids: str, copy: int, *, seconds: int) -> Non
         own = {name: f"{name} || '-{copy}'" for name in ("id", "path", "job_id")}
         own["created"] = f"created + {copy * seconds}"
         for table in ("assets", "recipes", "texts"):
-            columns = [row["name"] for row in connection.execute(f"PRAGMA table_info({table})")]
+            columns = [str(row["name"]) for row in connection.execute(f"PRAGMA table_info({table})")]
             changed = {"seq": f"seq + {copy * (seconds * 1000 << 20)}", **(own if table == "assets" else {})}
             values = ", ".join(changed.get(name, name) for name in columns)
             into = f"INSERT INTO {table} ({', '.join(columns)})"

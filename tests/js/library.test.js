@@ -277,7 +277,11 @@ test("what comes later is put before the rest, into the stack of its job too", a
   const pages = new AssetPages(fetchPage, true);
   await pages.need(0, 60);
   assert.equal(await pages.takeNew(), null);
+  assert.equal(pages.beginsLike(await fetchPage("", 1)), true);
+  assert.equal(pages.beginsLike({ assets: [{ id: "a0" }], next: null, total: 1, total_is_exact: false }), true);
+  assert.equal(pages.beginsLike({ assets: [{ id: "a0" }], next: null, total: 1 }), false);
   list.assets.unshift({ id: "new", job: "n" });
+  assert.equal(pages.beginsLike(await fetchPage("", 1)), false);
   assert.equal(await pages.takeNew(), 1);
   list.assets.unshift({ id: "newer", job: "n" });
   assert.equal(await pages.takeNew(), 0);

@@ -182,6 +182,14 @@ export class AssetPages {
   }
 
   /**
+   * @param {AssetPage} page the beginning of the list as it is now
+   * @returns {boolean} whether nothing came since, and nothing went as far as numbers of hits can tell
+   */
+  beginsLike({ assets, total, total_is_exact: isExact = true }) {
+    return (assets[0]?.id ?? "") === this.first && (total === this.total || !isExact || !this.isExact);
+  }
+
+  /**
    * Put what has come since before the rest, which stays as it is.
    * @returns {Promise<number | null>} places that were added; null when the list has changed in other ways, or by more
    */

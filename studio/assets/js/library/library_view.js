@@ -255,7 +255,7 @@ class LibraryView {
     const { pages } = this.grid;
     const search = this.getSearch();
     const now = await listAssets({ ...search, isStacked: false }, "", 1);
-    if (now.total === pages.total && (now.assets[0]?.id ?? "") === pages.first) return;
+    if (pages.beginsLike(now)) return;
     const added = search.order === "newest" && !search.trashed ? await pages.takeNew() : null;
     if (pages !== this.grid.pages || this.detail.isOpen) return;
     if (added !== null) {
