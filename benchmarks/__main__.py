@@ -27,6 +27,7 @@ BENCHMARKS = (
     "library_crash",
     "social",
     "clouds",
+    "provenance",
     "prompts",
     "dialects",
 )

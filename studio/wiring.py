@@ -22,7 +22,7 @@ from studio.engine.settings_store import SettingsStore
 from studio.engine.studio import SocialParts, Studio
 from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
-from studio.finishing.hidden_text import read_hidden
+from studio.finishing.hidden_text import hide_text, read_hidden
 from studio.library.database import Database
 from studio.pipelines.catalog.bundled_upscaler import unpack_upscalers
 from studio.pipelines.catalog.catalog import Catalog
@@ -113,6 +113,7 @@ def _build_lookups(catalog: Catalog, keys: KeyStore, own: Path) -> Lookups:
         find_successor=_find_successor,
         embedder=find_sentence_encoder(),
         credentials=Credentials(own / "trust"),
+        hide_text=hide_text,
         moderator=Filters(own / "words.toml", _build_moderation_service(keys).check),
     )
 

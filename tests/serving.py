@@ -26,6 +26,7 @@ from studio.engine.lookups import Lookups
 from studio.engine.prompt_room import PromptRoom
 from studio.engine.settings_store import SettingsStore
 from studio.engine.studio import Studio
+from studio.finishing.hidden_text import read_hidden
 from studio.library.database import Database
 from studio.providers.common.chat_connection import ChatConnection
 from studio.serve import StudioApp, build_app, make_server, open_listener
@@ -75,7 +76,16 @@ def make_studio(
     database = Database(folder / "outputs" / "library.db")
     engine = Engine(settings=store, backends=backends, database=database, lookups=lookups or Lookups())
     prompts = PromptRoom(ChatConnection(lambda: store.current, lambda: ""), engine.ledger, lambda: store.current)
-    return Studio(engine, store, models or EmptyStore(), doctor=list, social=social, clouds=clouds, prompts=prompts)
+    return Studio(
+        engine,
+        store,
+        models or EmptyStore(),
+        doctor=list,
+        social=social,
+        clouds=clouds,
+        prompts=prompts,
+        read_hidden=read_hidden,
+    )
 
 
 def make_users(folder: Path) -> Users:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import vendors
 from providers import ODD_REPLIES, SENTINEL, FakeContext, FakeKeys, expect_error, make_service, render_images
-from vendor_server import Reply, VendorServer, run_vendor_server
+from signed_images import make_asset
+from vendor_server import Reply, VendorServer, make_png, run_vendor_server
 from vendors import Vendor
 
 from studio.core.errors import (
@@ -23,9 +26,11 @@ from studio.core.errors import (
     Unreachable,
 )
 from studio.core.model import Feature
+from studio.core.provenance import SigningOrder
 from studio.core.request import GenerationRequest
 from studio.engine.plugins import discover
 from studio.providers.common.service_backend import Service
+from studio.trust.sign import Credentials
 
 VENDORS: dict[str, Vendor] = {
     name: importlib.import_module(f"vendors.{name}").VENDOR
@@ -52,6 +57,16 @@ def server(vendor: Vendor) -> Iterator[VendorServer]:
 @pytest.fixture
 def found(vendor: Vendor, server: VendorServer) -> Service:
     return make_service(vendor.spec, server, path=vendor.base)
+
+
+def test_a_file_with_content_credentials_comes_along_as_it_was_sent(
+    vendor: Vendor, found: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plain = render_images(found, model=vendor.model)
+    assert [one.original for one in plain] == [None]
+    signed = Credentials(tmp_path).sign(make_png(), "png", SigningOrder(asset=make_asset()))
+    monkeypatch.setattr(sys.modules[vendor.stand_in.__module__], "make_png", lambda *size: signed)
+    assert [one.original for one in render_images(found, model=vendor.model)] == [signed]
 
 
 def test_every_service_that_ships_has_a_stand_in() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import subprocess
@@ -22,7 +23,7 @@ from studio.core.finish import Box, Derivative, Finish, MetadataPolicy, OutputOp
 from studio.core.provenance import CredentialState, SigningOrder, has_credentials
 from studio.core.request import GenerationRequest, Outpaint
 from studio.core.request_parts import Axis, Reference
-from studio.core.result import Asset
+from studio.core.result import Asset, RenderedImage
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER, User
 from studio.engine.engine import Engine
@@ -367,6 +368,48 @@ def test_files_of_other_programs_are_opened_and_not_claimed(
         assert name_actions(store) == ["opened"]
         assert len(store["manifests"]) == manifests
         assert SECRET not in str(store)
+
+
+def test_what_a_service_signed_is_the_parent_also_after_steps_of_the_same_job(
+    tmp_path: Path, credentials: Credentials
+) -> None:
+    sent = Credentials(tmp_path / "service").sign(make_file("png", 1), "png", SigningOrder(asset=make_asset()))
+
+    class SigningService(FakeBackend):
+        def render(self, request: Any, seeds: Any, ctx: Any) -> list[RenderedImage]:
+            return [dataclasses.replace(one, original=sent) for one in super().render(request, seeds, ctx)]
+
+    engine = open_engine(
+        tmp_path / "outputs",
+        SigningService(FAKE_MODEL),
+        FinishingBackend(Fonts(tmp_path / "fonts")),
+        lookups=Lookups(credentials=credentials),
+        sign="on",
+    )
+    for request, names in ((DRAWN, ["opened"]), (DRAWN.replace(then=(RESIZED,)), ["opened", "resized"])):
+        store = check(make(engine, request), credentials)
+        assert name_actions(store) == names
+        assert len(store["manifests"]) == 2
+        assert list_actions(store)[-1].get("digitalSourceType") is None
+    engine.close(drain=1)
+
+
+def test_credentials_of_a_service_that_cannot_be_read_are_told(tmp_path: Path, credentials: Credentials) -> None:
+    sent = Credentials(tmp_path / "service").sign(make_file("png", 1), "png", SigningOrder(asset=make_asset()))
+    place = sent.index(b"caBX") + 60
+    broken = sent[:place] + bytes(2000) + sent[place + 2000 :]
+
+    class SigningService(FakeBackend):
+        def render(self, request: Any, seeds: Any, ctx: Any) -> list[RenderedImage]:
+            return [dataclasses.replace(one, original=broken) for one in super().render(request, seeds, ctx)]
+
+    engine = open_engine(
+        tmp_path / "outputs", SigningService(FAKE_MODEL), lookups=Lookups(credentials=credentials), sign="on"
+    )
+    asset = make(engine, DRAWN)
+    assert any("were not carried on" in note for note in asset.notes)
+    assert name_actions(read_store(asset.path.read_bytes(), "png")) == ["created"]
+    engine.close(drain=1)
 
 
 def test_a_grid_is_signed(engine: Engine, credentials: Credentials) -> None:

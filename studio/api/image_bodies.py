@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from studio.core.base64_text import decode_base64
-from studio.core.errors import InvalidRequest
+from studio.core.errors import InvalidRequest, NotFound
 from studio.core.image_fields import replace_images
 from studio.core.request import GenerationRequest
 from studio.core.user import User
@@ -33,6 +33,24 @@ def store_image(text: str, engine: Engine, user: User) -> KeptImage:
     if _ASSET.fullmatch(text):
         return engine.keep_asset(text, user)
     return engine.keep_image(decode_file(text), user)
+
+
+def read_image_file(text: str, engine: Engine, user: User) -> bytes:
+    """The file that `text` is, as it is: that of one of the user's results, of a kept image, or base64. Raises as
+    `store_image`."""
+    if _HASH.fullmatch(text):
+        return engine.get_kept_file(text, user).read_bytes()
+    if _ASSET.fullmatch(text):
+        return read_asset_file(engine, text, user)
+    return decode_file(text)
+
+
+def read_asset_file(engine: Engine, asset_id: str, user: User) -> bytes:
+    """The file of one of the user's results; raises NotFound when there is no such result or file."""
+    try:
+        return engine.asset(asset_id, user).path.read_bytes()
+    except OSError as error:
+        raise NotFound("The image's file is gone.", hint="It may have been moved or deleted.") from error
 
 
 def decode_file(text: str) -> bytes:

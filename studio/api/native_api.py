@@ -32,6 +32,7 @@ from studio.api import (
     schemas,
     social_routes,
     template_routes,
+    trust_routes,
 )
 from studio.api.error_responses import NotReady
 from studio.api.job_waiting import WaiterPool
@@ -78,6 +79,7 @@ def build_api_router(studio: Studio) -> APIRouter:
     chain_routes.add_chain_routes(routes, studio, submitter)
     social_routes.add_social_routes(routes, studio, submitter)
     template_routes.add_template_routes(routes, studio)
+    trust_routes.add_trust_routes(routes, studio)
     asset_routes.add_asset_routes(routes, studio)
     moderation_routes.add_moderation_routes(routes, studio)
     _add_event_routes(routes, studio)

@@ -131,6 +131,13 @@ class Settings:
         group="Provenance",
         choices=("off", "on"),
     )
+    mark: str = setting_field(
+        "off",
+        "Hide a mark in the pixels of images that models made, by which Image info finds them in the library. Survives"
+        " JPEG and resizing, not cropping.",
+        group="Provenance",
+        choices=("off", "id"),
+    )
     claim_training: str = setting_field(
         "none",
         "What signed images say about training models with them.",

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import studio
-from studio.core.errors import InvalidRequest, JobCancelled, NotFound, StorageFailed, StudioError
+from studio.core.errors import InvalidRequest, JobCancelled, NotConfigured, NotFound, StorageFailed, StudioError
 from studio.core.events import CancelledEvent, NoticeEvent, Status
 from studio.core.infotext import parse_infotext
 from studio.core.model import Model
 from studio.core.ports import Backend, JobContext
+from studio.core.provenance import ContentCredentials, CredentialReport
 from studio.core.request import GenerationRequest, count_outputs
 from studio.core.result import Asset
 from studio.core.rights import Right
@@ -53,6 +54,7 @@ from studio.engine.settings_store import SettingsStore
 from studio.engine.storage.asset_builder import AssetBuilder
 from studio.engine.storage.asset_feed import AssetFeed, FedFile
 from studio.engine.storage.foreign_image import read_foreign_image
+from studio.engine.storage.hidden_marks import HiddenMarks
 from studio.engine.storage.image_access import Gallery
 from studio.engine.storage.index_rebuild import rebuild_index
 from studio.engine.storage.input_cleanup import InputCleanup
@@ -102,8 +104,8 @@ class Engine(Gallery):
         library = AssetIndex(database, root)
         self.audit, self.held = AuditLog(settings.current.logs_dir), HeldImages(database, root)
         moderation = Moderation(lookups.moderator, self.audit)
-        images = Images(database, root, lookups.credentials)
-        signer = AssetSigner(lookups.credentials, images)
+        self._credentials, images = lookups.credentials, Images(database, root, lookups.credentials)
+        signer = AssetSigner(lookups.credentials, images, HiddenMarks(lookups.hide_text))
         outputs = Outputs(root, library, tool=tool, moderation=moderation, held=self.held, signer=signer)
         super().__init__(settings, library, outputs, images, moderation)
         self.asset_library = AssetLibrary(
@@ -326,6 +328,21 @@ class Engine(Gallery):
         self._outputs.release(asset)
         self.audit.record(AuditEvent.IMAGE_RELEASED, user.name, asset=asset_id, of=asset.user)
         return self.library.find_any(asset_id)
+
+    def read_credentials(self, data: bytes) -> CredentialReport:
+        """What the Content Credentials in a file of anybody say; raises QueueFull when too many are being read."""
+        return self._credentials.read(data) if self._credentials is not None else CredentialReport()
+
+    @property
+    def signing(self) -> ContentCredentials:
+        """What signs the files of this installation.
+
+        Raises:
+            NotConfigured: nothing does.
+        """
+        if self._credentials is None:
+            raise NotConfigured("This studio cannot sign images.", hint="Install the package c2pa-python.")
+        return self._credentials
 
     @property
     def file_roots(self) -> tuple[Path, ...]:

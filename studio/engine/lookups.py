@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from PIL import Image
+
 from studio.core.errors import NotConfigured
 from studio.core.provenance import ContentCredentials
 from studio.core.trust import Moderator
@@ -30,7 +32,8 @@ class Lookups:
     `model_hash` gives a model's short hash at once, "" while it is not known, and `find_by_hash` the model whose known
     hash begins so, "" where there is none; `key` an API key by its name, and raises NotConfigured when it is not set.
     `embedder` gives the meaning of texts as vectors, None where no model does. `credentials` signs files and reads what
-    others signed, None where nothing does; `moderator` looks at texts and images, None where nothing is filtered."""
+    others signed, None where nothing does; `moderator` looks at texts and images, None where nothing is filtered.
+    `hide_text` hides a text in an image."""
 
     model_hash: Callable[[str], str] = lambda model_id: ""
     find_by_hash: Callable[[str], str] = lambda beginning: ""
@@ -39,3 +42,4 @@ class Lookups:
     credentials: ContentCredentials | None = None
     find_successor: Callable[[str], Successor | None] = lambda name: None
     moderator: Moderator | None = None
+    hide_text: Callable[[Image.Image, str], Image.Image] | None = None

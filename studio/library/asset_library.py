@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from studio.core.errors import BadImage
 from studio.library.changes import Change
 from studio.library.collections import Collections
@@ -20,7 +22,8 @@ from studio.library.file_sizes import fill_sizes
 from studio.library.folder_scan import ForeignImage
 from studio.library.imports import Imports
 from studio.library.indexing import Indexing
-from studio.library.likeness import MAX_COMPARED, Likeness
+from studio.library.likeness import MAX_COMPARED, Likeness, hash_image
+from studio.library.marks import find_marked
 from studio.library.meaning import Embedder, Meaning
 from studio.library.query import Order
 from studio.library.search import MAX_PAGE, Search, make_cursor
@@ -168,6 +171,16 @@ class AssetLibrary:
         same = self._search.find_similar(asset_id, user, limit)
         own = self._entries.select_shown(list(dict.fromkeys((*alike, *same))), user)[:limit]
         return Page(assets=tuple(self._entries.list_entries(own)), next=None, total=len(own), exact=True)
+
+    def find_alike(self, image: Image.Image, user: str, limit: int = 5) -> list[AssetEntry]:
+        """The user's assets that look like `image`, the nearest first."""
+        looks = hash_image(image)
+        near = self._likeness.find_near_hash(looks, MAX_COMPARED) if looks is not None else []
+        return self._entries.list_entries(self._entries.select_shown(near, user)[:limit])
+
+    def find_marked(self, mark: str, user: str, limit: int = 5) -> list[str]:
+        """Ids of the user's assets whose pixels hold that hidden mark, the newest first; raises TooSlow."""
+        return find_marked(self._database, mark, user, limit)
 
     def list_duplicates(self, user: str, limit: int = 200) -> list[list[AssetEntry]]:
         """Groups of near duplicates among the user's newest 50,000 assets, the newest group first."""

@@ -62,10 +62,13 @@ class Likeness:
         leaves out those of others."""
         seqs, hashes = self._load()
         own = hashes[seqs == seq]
-        if not len(own):
-            return []
-        distances = np.bitwise_count(hashes ^ own[0])
-        near = np.flatnonzero((distances <= MAX_DISTANCE) & (seqs != seq))
+        return [one for one in self.find_near_hash(int(own[0]), limit + 1) if one != seq][:limit] if len(own) else []
+
+    def find_near_hash(self, looks: int, limit: int) -> list[int]:
+        """As `find_near`, for the hash of an image that need not be an asset."""
+        seqs, hashes = self._load()
+        distances = np.bitwise_count(hashes ^ np.uint64(looks))
+        near = np.flatnonzero(distances <= MAX_DISTANCE)
         order = near[np.lexsort((-seqs[near], distances[near]))]
         return [int(one) for one in seqs[order[:limit]]]
 

@@ -61,7 +61,7 @@ class Outputs:
         signer: AssetSigner | None = None,
     ) -> None:
         """`tool` names program and version inside the images. What `moderation` objects to is kept back in `held`;
-        `signer` signs files as the last step."""
+        `signer` hides a mark in pixels and signs files as the last step."""
         self.root = root
         self._library = library
         self._tool = tool
@@ -90,6 +90,9 @@ class Outputs:
         verdict = self._moderation.inspect(asset, rendered.image, settings)
         if verdict is not None:
             asset = dataclasses.replace(asset, notes=(*asset.notes, verdict.describe()))
+        if self._signer is not None:
+            rendered = self._signer.mark(asset, rendered, settings)
+            asset = dataclasses.replace(asset, notes=tuple(dict.fromkeys((*asset.notes, *rendered.notes))))
         encoded = self._encode(asset, rendered, settings, self._signer)
         if verdict is not None and self._moderation.is_held(settings):
             self._held.hold(asset.id, asset.user, encoded.data, encoded.ending, verdict.to_json())

@@ -18,6 +18,7 @@ from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
 from studio.core.source_type import draws_anew
 from studio.engine.metadata import embed
+from studio.engine.storage.hidden_marks import HiddenMarks
 from studio.engine.storage.inputs import Images
 
 MAX_INPUTS = 8  # images besides the parent whose credentials are carried on
@@ -29,9 +30,16 @@ _log = logging.getLogger(__name__)
 class AssetSigner:
     """Prepares the signing of assets. Thread-safe."""
 
-    def __init__(self, credentials: ContentCredentials | None, images: Images) -> None:
+    def __init__(
+        self, credentials: ContentCredentials | None, images: Images, marks: HiddenMarks | None = None
+    ) -> None:
         self._credentials = credentials
         self._images = images
+        self._marks = marks or HiddenMarks(None)
+
+    def mark(self, asset: Asset, rendered: RenderedImage, settings: Settings) -> RenderedImage:
+        """`rendered` with the hidden mark in its pixels, where the settings want one."""
+        return self._marks.apply(asset, rendered, settings)
 
     def prepare(self, asset: Asset, rendered: RenderedImage, settings: Settings) -> FileSigner | None:
         """What signs the asset's file; None where the settings or the metadata policy want none. Whatever stands in the

@@ -11,9 +11,9 @@ import gradio as gr
 
 from studio.core.errors import InvalidRequest
 from studio.core.fields import HIRES_FIELDS, INPAINT_FIELDS, OUTPAINT_FIELDS, REQUEST_FIELDS
-from studio.core.image_gate import ImageLimits, open_image
 from studio.core.request import GenerationRequest
 from studio.engine.metadata.image_info import ParsedImageInfo, read_image_info
+from studio.engine.origin import OriginReport, check_origin
 from studio.engine.studio import Studio
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
@@ -52,15 +52,13 @@ def build_info_panel(studio: Studio, page_context: PageContext, prefix: str) -> 
             shown = gr.HTML(GREETING, elem_id=f"{prefix}info")
 
     @show_errors
-    def show_info(path: str | None) -> Updates:
+    def show_info(path: str | None, request: gr.Request) -> Updates:
         if path is None:
             return {shown: GREETING, buttons: gr.update(visible=False)}
-        settings = studio.settings.current
-        info = read_image_info(Path(path), settings)
-        hidden = studio.read_hidden(open_image(Path(path), limits=ImageLimits.of(settings)))
-        knows = gr.update(interactive=find_request_in_info(info) is not None)
+        origin = check_origin(studio, Path(path).read_bytes(), get_user(request))
+        knows = gr.update(interactive=find_request_in_info(origin.info) is not None)
         return {
-            shown: render_info(info, hidden),
+            shown: render_info(origin.info, origin.hidden, origin),
             buttons: gr.update(visible=True),
             txt2img: knows,
             img2img: gr.update(),
@@ -81,12 +79,14 @@ def build_info_panel(studio: Studio, page_context: PageContext, prefix: str) -> 
         page_context.send.register_button(button, name, inputs=dropped, make_sent_image=build_sent_image)
 
 
-def render_info(info: ParsedImageInfo, hidden: str | None = None) -> str:
-    """The metadata as HTML: the file, the fields, the ignored ones, the history, the infotext, and everything
-    raw."""
+def render_info(info: ParsedImageInfo, hidden: str | None = None, origin: OriginReport | None = None) -> str:
+    """The metadata as HTML: the file, where it is from, the fields, the ignored ones, the history, the infotext, and
+    everything raw."""
     size = f"{info.width} × {info.height} px, {info.format.upper()}, {info.bytes / 1000:,.0f} kB"
     head = f'<h3>{escape(info.program or "No settings found")}</h3><p class="note">{escape(size)}</p>'
     parts = [head if info.program or info.request else f'{head}<p class="note">{NO_METADATA}</p>']
+    if origin is not None:
+        parts.append(_render_origin(origin))
     if hidden:
         parts.append(f'<p class="note"><strong>Hidden watermark:</strong> {escape(hidden)}</p>')
     if info.request is not None:
@@ -106,6 +106,27 @@ def render_info(info: ParsedImageInfo, hidden: str | None = None) -> str:
         )
         parts.append(_render_details("Everything in the file", raw))
     return f'<div class="image-info">{"".join(parts)}</div>'
+
+
+def _render_origin(origin: OriginReport) -> str:
+    """What tells where the image is from: a sentence, what it rests on, and the signed versions."""
+    found = "".join(f"<li>{escape(one.text)}</li>" for one in origin.findings)
+    rows = [
+        (
+            one.signer or "no name",
+            ", ".join(filter(None, [one.program, one.when, *(_format_action(action) for action in one.actions)])),
+        )
+        for one in origin.credentials.steps
+    ]
+    told = {"allow": "Training models with it is allowed.", "forbid": "Training models with it is not allowed."}
+    training = f'<p class="note">{told[origin.credentials.training]}</p>' if origin.credentials.training in told else ""
+    signed = _render_details("Signed versions, the latest first", _render_fields_table(rows)) if rows else ""
+    listed = f"<ul>{found}</ul>" if len(origin.findings) > 1 else ""
+    return f"<h3>Where is this from?</h3><p>{escape(origin.summary)}</p>{listed}{training}{signed}"
+
+
+def _format_action(action: str) -> str:
+    return action.removeprefix("c2pa.").replace(".", " ").replace("_", " ")
 
 
 def _list_fields(request: GenerationRequest) -> list[tuple[str, str]]:
