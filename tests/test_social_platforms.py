@@ -40,6 +40,17 @@ def test_everything_that_ships_can_be_read(platforms: Platforms) -> None:
     assert platforms.as_of == "2026-11-20"
 
 
+def test_a_platform_says_which_marks_of_origin_it_reads(platforms: Platforms, tmp_path: Path) -> None:
+    reads = {each.id: each.reads for each in platforms.platforms()}
+    assert "IPTC" in reads["pinterest"]
+    assert "OpenAI" in reads["youtube"]
+    assert reads["tiktok"] == reads["web"] == ""
+    own = tmp_path / "platforms.toml"
+    own.write_text(OWN.replace('title = "My shop"', 'title = "My shop"\nreads = "IPTC"'))
+    found = {each.id: each.reads for each in Platforms(own).platforms()}
+    assert (found["shop"], found["pinterest"]) == ("IPTC", reads["pinterest"])
+
+
 def test_every_format_says_where_its_figures_come_from(platforms: Platforms) -> None:
     for each in platforms.formats():
         assert each.sources, each.id

@@ -12,12 +12,14 @@ from studio.core.social_formats import Format, Frame, Platform, Zone
 
 
 class PlatformBody(BaseModel):
-    """`channel` is false for what is no social network (web, e-mail, one's own)."""
+    """`channel` is false for what is no social network (web, e-mail, one's own). `reads` names the marks of origin that
+    the platform is known to read in files."""
 
     id: str
     title: str
     formats: int
     channel: bool
+    reads: str
 
 
 class PlatformList(BaseModel):

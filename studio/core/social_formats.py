@@ -143,12 +143,13 @@ class Format:
 @dataclass(frozen=True, kw_only=True)
 class Platform:
     """One platform and how many formats it has. `channel` is False for what is no social network (web, e-mail, one's
-    own)."""
+    own). `reads` says which marks of origin it is known to read in files, "" where nothing is known."""
 
     id: str
     title: str
     formats: int
     channel: bool = True
+    reads: str = ""
 
 
 class PlatformData(Protocol):

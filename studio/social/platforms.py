@@ -29,7 +29,7 @@ class _PlatformTables:
     """The readable contents of the files."""
 
     as_of: str = ""
-    titles: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    titles: dict[str, tuple[str, bool, str]] = field(default_factory=dict)
     formats: dict[str, Format] = field(default_factory=dict)
     frames: dict[str, Frame] = field(default_factory=dict)  # by the kind of format
     problems: list[str] = field(default_factory=list)
@@ -104,10 +104,10 @@ class Platforms:
         counted: dict[str, int] = {}
         for each in data.formats.values():
             counted[each.platform] = counted.get(each.platform, 0) + 1
-        titles = {**data.titles, **{name: (name.capitalize(), False) for name in counted if name not in data.titles}}
+        unnamed = {name: (name.capitalize(), False, "") for name in counted if name not in data.titles}
         return tuple(
-            Platform(id=name, title=title, formats=counted[name], channel=channel)
-            for name, (title, channel) in titles.items()
+            Platform(id=name, title=title, formats=counted[name], channel=channel, reads=reads)
+            for name, (title, channel, reads) in {**data.titles, **unnamed}.items()
             if name in counted
         )
 
@@ -205,9 +205,9 @@ def _collect_problems(data: _PlatformTables) -> Iterator[None]:
 
 
 def _read_platform(entry: TomlEntry, name: str, data: _PlatformTables, citations: dict[str, Citation]) -> None:
-    title, channel = entry.text("title"), entry.take_flag("channel", True)
+    title, channel, reads = entry.text("title"), entry.take_flag("channel", True), entry.text("reads", "")
     entry.reject_unread_keys()
-    data.titles[name] = (title, channel)
+    data.titles[name] = (title, channel, reads)
 
 
 def _read_source(entry: TomlEntry, name: str, data: _PlatformTables, citations: dict[str, Citation]) -> None:

@@ -15,6 +15,7 @@ from studio.core.finish_choices import Anchor
 from studio.core.finish_choices import MetadataPolicy as Kept
 from studio.core.model import Model
 from studio.core.social import ExtendMode
+from studio.core.social_formats import Platform
 from studio.tabs.common import image_fields
 from studio.tabs.common.field_widgets import FieldContext, build_rows
 
@@ -139,8 +140,9 @@ def build_crop_fields(upscalers: Sequence[Model]) -> dict[str, Component]:
     return {"same": same, "extend": extend, "colour": colour, "upscale": upscale}
 
 
-def build_file_fields() -> dict[str, Component]:
+def build_file_fields(platforms: Sequence[Platform]) -> dict[str, Component]:
     """How the files are written."""
+    read = "; ".join(f"{one.title}: {one.reads}" for one in platforms if one.reads)
     with gr.Row(elem_classes="pair"):
         kind = gr.Dropdown(
             list(FILE_TYPE_CHOICES),
@@ -156,7 +158,7 @@ def build_file_fields() -> dict[str, Component]:
             label="Metadata",
             elem_id=f"{PREFIX}keep",
             min_width=120,
-            info="Written into the files.",
+            info=f"Written into the files. Read by {read}." if read else "Written into the files.",
         )
     ground = gr.ColorPicker(
         "#ffffff",

@@ -105,7 +105,7 @@ def build_social_tab(studio: Studio, page_context: PageContext) -> None:
                 made |= fields.build_logo_fields()
                 kits = BrandKitRow(page_context, made)
             with gr.Accordion("Files", open=False):
-                made |= fields.build_file_fields()
+                made |= fields.build_file_fields(parts.platforms.platforms())
     job = browser_memory.make_browser_state(page_context, "social-job", "")
     panel = JobPanel(
         result=result,
