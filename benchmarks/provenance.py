@@ -21,11 +21,14 @@ from studio.core.request import GenerationRequest
 from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
 from studio.core.source_type import GENERATED
+from studio.engine.audit import AuditLog
+from studio.engine.moderation import Moderation
 from studio.engine.storage.inputs import Images
 from studio.engine.storage.outputs import Outputs
 from studio.engine.storage.signing import AssetSigner
 from studio.library.asset_index import AssetIndex
 from studio.library.database import Database
+from studio.library.held_images import HeldImages
 from studio.trust.sign import Credentials
 
 _SIDE = 1024
@@ -80,7 +83,14 @@ def _measure_saving(folder: Path, credentials: Credentials, image: Image.Image) 
         root.mkdir()
         database = Database(root / "library.db")
         signer = AssetSigner(credentials, Images(database, root, credentials))
-        outputs = Outputs(root, AssetIndex(database, root), tool="Easel", signer=signer)
+        outputs = Outputs(
+            root,
+            AssetIndex(database, root),
+            tool="Easel",
+            moderation=Moderation(None, AuditLog(root / "logs")),
+            held=HeldImages(database, root),
+            signer=signer,
+        )
         settings, numbers = Settings(sign=sign), iter(range(1000))
 
         def save(outputs: Outputs = outputs, settings: Settings = settings, numbers: Iterator[int] = numbers) -> None:

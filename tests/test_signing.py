@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fakes import FAKE_MODEL, FakeBackend, draw_fake_image, open_engine, wait_until_final
 from PIL import Image
@@ -410,6 +411,71 @@ def test_credentials_of_a_service_that_cannot_be_read_are_told(tmp_path: Path, c
     assert any("were not carried on" in note for note in asset.notes)
     assert name_actions(read_store(asset.path.read_bytes(), "png")) == ["created"]
     engine.close(drain=1)
+
+
+def make_odd_file(name: str) -> tuple[bytes, str]:
+    """A file of a kind that programs stumble over, and its format."""
+    frames = [draw_fake_image(number, 64, 64) for number in (1, 2)]
+    out = io.BytesIO()
+    if name.startswith("animated"):
+        kind = name.partition(" ")[2]
+        frames[0].save(out, kind.upper(), save_all=True, append_images=frames[1:], duration=100)
+        return out.getvalue(), kind
+    if name == "two JPEGs":
+        second = make_file("jpeg", 2)
+        return make_file("jpeg") + second, "jpeg"
+    images = {
+        "16 bits": Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64) * 16),
+        "palette": frames[0].quantize(16),
+        "bilevel": frames[0].convert("1"),
+        "grey with alpha": frames[0].convert("LA"),
+    }
+    images[name].save(out, "PNG")
+    return out.getvalue(), "png"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["animated png", "animated webp", "16 bits", "palette", "bilevel", "grey with alpha", "two JPEGs"],
+)
+def test_odd_files_that_others_signed_are_carried_on(
+    engine: Engine, credentials: Credentials, tmp_path: Path, name: str
+) -> None:
+    data, kind = make_odd_file(name)
+    signed = Credentials(tmp_path / "other").sign(data, kind, SigningOrder(asset=make_asset()))
+    assert len(check(work_on_upload(engine, signed, RESIZED), credentials)["manifests"]) == 2
+
+
+def test_a_png_that_is_packed_as_a_palette_is_signed(engine: Engine, credentials: Credentials) -> None:
+    few = Image.fromarray(np.random.default_rng(3).integers(0, 16, (256, 256)).astype(np.uint8) * 16).convert("RGB")
+    plain = io.BytesIO()
+    few.save(plain, "PNG", compress_level=9, optimize=True)
+    options = OutputOptions(format="png", max_bytes=len(plain.getvalue()) - 1)
+    wish = GenerationRequest(task=Task.FINISH, finish=Finish(derivatives=(Derivative(file=options),)))
+    asset = make(engine, wish.replace(source=engine.keep_image(few, LOCAL_USER).hash))
+    check(asset, credentials)
+    with Image.open(asset.path) as image:
+        assert image.mode == "P"
+        assert image.convert("RGB").tobytes() == few.tobytes()
+
+
+def test_a_large_avif_is_signed(credentials: Credentials) -> None:
+    out = io.BytesIO()
+    draw_fake_image(1, 4000, 3000).save(out, "AVIF", speed=10)
+    signed = credentials.sign(out.getvalue(), "avif", SigningOrder(asset=make_asset()))
+    assert read_store(signed, "avif", credentials.get_root())["validation_state"] == "Trusted"
+
+
+@pytest.mark.parametrize("spare", [-1, 0, 1, 63, 64, 65])
+def test_a_limit_just_above_the_signed_file_is_kept(engine: Engine, credentials: Credentials, spare: int) -> None:
+    source = engine.keep_image(Image.effect_noise((400, 400), 40).convert("RGB"), LOCAL_USER).hash
+    free = Derivative(file=OutputOptions(format="jpeg", quality=90))
+    wish = GenerationRequest(task=Task.FINISH, source=source, finish=Finish(derivatives=(free,)))
+    size = make(engine, wish).path.stat().st_size
+    limited = Derivative(file=OutputOptions(format="jpeg", quality=90, max_bytes=size + spare))
+    asset = make(engine, wish.replace(finish=Finish(derivatives=(limited,))))
+    assert asset.path.stat().st_size <= size + spare
+    check(asset, credentials)
 
 
 def test_a_grid_is_signed(engine: Engine, credentials: Credentials) -> None:

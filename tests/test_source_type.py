@@ -12,7 +12,7 @@ from fakes import FAKE_MODEL, FakeBackend, draw_fake_image, open_engine, wait_un
 from PIL import Image, PngImagePlugin
 
 from studio.core.events import Status
-from studio.core.finish import Derivative, Finish, OutputOptions, Upscale
+from studio.core.finish import Derivative, Finish, MetadataPolicy, OutputOptions, Upscale
 from studio.core.model import Model
 from studio.core.request import GenerationRequest, Outpaint
 from studio.core.result import Asset
@@ -20,6 +20,7 @@ from studio.core.task import Task
 from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
 from studio.engine.metadata.embed import EmbeddedMetadata, encode_image, read_metadata
+from studio.engine.storage.marker_policy import MARKER_KEPT_NOTE, NO_MARKER_NOTE
 from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
 
@@ -139,6 +140,19 @@ def test_a_result_that_is_worked_on_again_keeps_what_it_is(engine: Engine) -> No
     assert written(small) == ""
     again = engine.keep_asset(small.id, LOCAL_USER).hash
     assert written(made(engine, RESIZED.replace(source=again))) == CAPTURED
+
+
+def test_a_file_that_hides_its_making_says_so_to_its_user(engine: Engine, tmp_path: Path) -> None:
+    bare = OutputOptions(keep=MetadataPolicy.NOTHING)
+    drawn = made(engine, GenerationRequest(prompt="an apple", seed=1, file=bare))
+    assert (written(drawn), NO_MARKER_NOTE in drawn.notes) == ("", True)
+    photo = made(engine, RESIZED.replace(source=engine.keep_image(camera_jpeg(), LOCAL_USER).hash, file=bare))
+    assert NO_MARKER_NOTE not in photo.notes
+    strict = open_engine(tmp_path / "strict", FakeBackend(FAKE_MODEL), marking="always")
+    kept = made(strict, GenerationRequest(prompt="an apple", seed=1, file=bare))
+    assert (written(kept), MARKER_KEPT_NOTE in kept.notes) == (GENERATED, True)
+    assert read_metadata(kept.path).recipe is None
+    strict.close(drain=1)
 
 
 def test_an_image_of_another_studio_is_known_as_generated_without_a_marker(engine: Engine) -> None:

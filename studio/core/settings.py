@@ -131,6 +131,12 @@ class Settings:
         group="Provenance",
         choices=("off", "on"),
     )
+    marking: str = setting_field(
+        "choice",
+        "Whether files of images that models made may hold no marker of that: by choice, or always with one.",
+        group="Provenance",
+        choices=("choice", "always"),
+    )
     mark: str = setting_field(
         "off",
         "Hide a mark in the pixels of images that models made, by which Image info finds them in the library. Survives"

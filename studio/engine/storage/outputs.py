@@ -36,6 +36,7 @@ from studio.engine.moderation import Moderation
 from studio.engine.storage.file_names import add_number, build_file_name, find_part_limit, get_user_folder
 from studio.engine.storage.image_encoding import EncodedImage, encode_output
 from studio.engine.storage.index_rebuild import build_recipe
+from studio.engine.storage.marker_policy import apply_marker_policy
 from studio.engine.storage.signing import AssetSigner
 from studio.library.asset_index import AssetIndex
 from studio.library.held_images import HeldImages
@@ -90,8 +91,10 @@ class Outputs:
         verdict = self._moderation.inspect(asset, rendered.image, settings)
         if verdict is not None:
             asset = dataclasses.replace(asset, notes=(*asset.notes, verdict.describe()))
+        rendered = apply_marker_policy(asset, rendered, settings)
         if self._signer is not None:
             rendered = self._signer.mark(asset, rendered, settings)
+        if rendered.notes:
             asset = dataclasses.replace(asset, notes=tuple(dict.fromkeys((*asset.notes, *rendered.notes))))
         encoded = self._encode(asset, rendered, settings, self._signer)
         if verdict is not None and self._moderation.is_held(settings):
@@ -114,7 +117,7 @@ class Outputs:
     ) -> EncodedImage:
         return encode_output(
             rendered.image,
-            rendered.file or asset.request.file,
+            rendered.file,
             settings,
             carried=EmbeddedMetadata(
                 infotext=asset.infotext if settings.embed_recipe else "",
