@@ -18,6 +18,7 @@ from serving import PASSWORDS, RunningStudio, wait_until
 
 from studio.core.request_choices import MaskedContent, Resize
 from studio.core.request_parts import ControlMode
+from studio.core.source_type import EDITED, GENERATED
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER
 
@@ -116,6 +117,12 @@ def test_a_pickle_in_base64_is_not_an_image(client: httpx.Client) -> None:
     unit = {"module": "canny", "model": "x", "image": encode(pickle), "ipadapter_input": [encode(pickle)]}
     answer = client.post(f"{API}/txt2img", json={"alwayson_scripts": {"ControlNet": {"args": [unit]}}})
     assert answer.status_code in (422, 500)
+
+
+def test_img2img_knows_whether_a_model_made_its_source(client: httpx.Client, served: RunningStudio) -> None:
+    for source, expected in ((draw(client, seed=6)["images"][0], GENERATED), (encode(make_png()), EDITED)):
+        draw(client, "img2img", init_images=[source])
+        assert served.studio.engine.assets(LOCAL_USER, 1)[0].source_type == expected
 
 
 def test_img2img_with_a_mask_becomes_inpainting(client: httpx.Client, served: RunningStudio) -> None:

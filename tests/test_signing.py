@@ -19,6 +19,7 @@ from PIL import Image
 from signed_images import KINDS, list_actions, make_asset, make_file, move_png_credentials, read_store
 from test_source_type import ANY, CAPTURED, EDITED, ENHANCED, GENERATED, RESIZED, SHARP, UPSCALER, camera_jpeg
 
+from studio.core.errors import NotFound
 from studio.core.events import Status
 from studio.core.finish import Box, Derivative, Finish, MetadataPolicy, OutputOptions, TextOverlay, Upscale, Watermark
 from studio.core.provenance import CredentialState, SigningOrder, has_credentials
@@ -476,6 +477,21 @@ def test_a_limit_just_above_the_signed_file_is_kept(engine: Engine, credentials:
     asset = make(engine, wish.replace(finish=Finish(derivatives=(limited,))))
     assert asset.path.stat().st_size <= size + spare
     check(asset, credentials)
+
+
+def test_pixels_made_of_a_kept_image_or_a_file_keep_what_it_said(
+    engine: Engine, credentials: Credentials, tmp_path: Path
+) -> None:
+    order = SigningOrder(asset=make_asset(source_type=CAPTURED))
+    signed = Credentials(tmp_path / "other").sign(make_file("jpeg", 9), "jpeg", order)
+    first = engine.keep_image(signed, LOCAL_USER)
+    for number, origin in enumerate((first.hash, signed)):
+        painted = draw_fake_image(90 + number, 40, 40)
+        kept = engine.keep_version(painted, origin, LOCAL_USER)
+        assert kept.source_type == CAPTURED
+        assert len(check(make(engine, RESIZED.replace(source=kept.hash)), credentials)["manifests"]) == 2
+    with pytest.raises(NotFound):
+        engine.keep_version(draw_fake_image(95, 40, 40), first.hash, User("bob"))
 
 
 def test_a_grid_is_signed(engine: Engine, credentials: Credentials) -> None:

@@ -70,6 +70,12 @@ class Gallery:
 
         return self._images.keep(source, user.name, ImageLimits.of(settings), check)
 
+    def keep_version(self, image: Image.Image, origin: str | bytes, user: User) -> KeptImage:
+        """Let in pixels that were made of another image, the kept one of that hash or a file, with its source type and
+        credentials; raises as `keep_image` and `get_input`."""
+        self.moderation.check_upload(image, user.name, user.adjust_settings(self._settings.current))
+        return self._images.keep_version(image, origin, user.name)
+
     def keep_asset(self, asset_id: str, user: User) -> KeptImage:
         """Make one of the user's own results an image that requests may name; raises as `asset` and `keep_image`."""
         return self._images.keep_asset(self.asset(asset_id, user), ImageLimits.of(self._settings.current))

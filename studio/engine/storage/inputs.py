@@ -7,6 +7,7 @@ pixels; where an image came from is kept beside them in the library.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import hashlib
 import io
 import json
@@ -103,6 +104,17 @@ class Images:
             notice=" ".join(filter(None, [notice, refused])),
         )
         return self._keep(image, user, kept, archive)
+
+    def keep_version(self, image: Image.Image, origin: str | bytes, user: str) -> KeptImage:
+        """Keep pixels that were made of another image, by a resize or a stroke: with its source type and credentials.
+        `origin` is the hash of a kept image, or a file. Raises as `keep` and `get`."""
+        kept = KeptImage(hash=hash_pixels(image), width=image.width, height=image.height)
+        if isinstance(origin, str):
+            kept = dataclasses.replace(kept, source_type=self.get(origin, user).source_type)
+            return self._keep(image, user, kept, self.get_credentials(origin, user))
+        report, archive, notice = self._take_credentials(origin)
+        source_type = merge_source_types(read_source_metadata(origin)[1], report)
+        return self._keep(image, user, dataclasses.replace(kept, source_type=source_type, notice=notice), archive)
 
     def keep_asset(self, asset: Asset, limits: ImageLimits) -> KeptImage:
         """Let one of the studio's own images in, with all that is known of it; raises as `keep`."""

@@ -184,7 +184,7 @@ class _Img2ImgPage:
             image = mask_layers.apply_paint(
                 engine.get_kept_file(wanted.source, user), engine.get_kept_file(layer, user)
             )
-            wanted = wanted.replace(source=engine.keep_image(image, user).hash)
+            wanted = wanted.replace(source=engine.keep_version(image, wanted.source, user).hash)
         if Part.DRAWING in operation.parts:
             wanted = chain_fields.append_chosen_chain(self._studio, wanted, values, user)
         if Part.PROMPT in operation.parts:

@@ -48,9 +48,14 @@ def _make_encoding_error() -> InvalidEncodedImage:
 
 
 def read_image(text: str, settings: Settings) -> Image.Image:
-    """The image that `text` is; raises InvalidEncodedImage as `read_image_bytes`, and where the gate refuses it."""
+    """The image that `text` is; raises InvalidEncodedImage as `read_image_bytes` and `open_file`."""
+    return open_file(read_image_bytes(text, settings), settings)
+
+
+def open_file(data: bytes, settings: Settings) -> Image.Image:
+    """The image in the file `data`; raises InvalidEncodedImage where the gate refuses it."""
     try:
-        return open_image(read_image_bytes(text, settings), limits=ImageLimits.of(settings))
+        return open_image(data, limits=ImageLimits.of(settings))
     except BadImage as error:
         raise _make_encoding_error() from error
 

@@ -85,7 +85,8 @@ class RequestBuilder:
             raise InitImageMissing(
                 "Init image not found", details={"kind": "HTTPException", "detail": "Init image not found"}
             )
-        sources = [images.read_image(text, self._settings) for text in body.init_images]
+        files = [images.read_image_bytes(text, self._settings) for text in body.init_images]
+        sources = [images.open_file(data, self._settings) for data in files]
         mask = images.read_image(body.mask, self._settings) if body.mask else None
         mode = body.resize_mode or 0
         request = self._build_common(body, Task.IMG2IMG).replace(
@@ -94,7 +95,10 @@ class RequestBuilder:
         )
         if mask is not None:
             request, sources = self._add_mask(request, body, sources, mask)
-        kept = [self._studio.engine.keep_image(source, self._user).hash for source in sources]
+        kept = [
+            self._studio.engine.keep_version(source, data, self._user).hash
+            for source, data in zip(sources, files, strict=True)
+        ]
         request = request.replace(
             source=kept[0] if len(kept) == 1 else None, batch=() if len(kept) == 1 else tuple(kept)
         )

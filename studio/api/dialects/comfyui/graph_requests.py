@@ -226,9 +226,10 @@ class GraphReader:
             return self._find_file(str(inputs["image"]))
         if node["class_type"] != "ImageScale":
             raise self._make_error(name)
-        image = self._open(self._load_image(inputs["image"]))
+        origin = self._load_image(inputs["image"])
+        image = self._open(origin)
         size = int(inputs["width"]) or image.width, int(inputs["height"]) or image.height
-        return self._studio.engine.keep_image(image.resize(size, Image.Resampling.LANCZOS), self._user).hash
+        return self._studio.engine.keep_version(image.resize(size, Image.Resampling.LANCZOS), origin, self._user).hash
 
     def _load_mask(self, name: str, slot: int) -> str:
         """The hash of a mask, white where something is to change: the transparent parts of an image, or one of its
