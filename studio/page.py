@@ -63,6 +63,7 @@ HEADER = """
 </div>
 """
 _OPEN_TAB_SCRIPT = "() => [{__type__: 'update', selected: window.easel.getWantedTab()}]"
+LOGIN = '<a href="login" target="_blank" rel="noopener">Log in</a>'
 LOGOUT = '<form method="post" action="logout"><button type="submit" class="link">Log out</button></form>'
 
 
@@ -77,7 +78,8 @@ def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
     tabs = list_tabs()
     blocks = DeferringBlocks(title="Easel", analytics_enabled=False, fill_width=True, delete_cache=UPLOAD_CLEANUP)
     with blocks:
-        gr.HTML(HEADER.format(logout=LOGOUT if settings.auth_file else ""), padding=False, elem_classes="top-frame")
+        logout = (LOGIN if settings.guests else "") + (LOGOUT if settings.auth_file or settings.guests else "")
+        gr.HTML(HEADER.format(logout=logout), padding=False, elem_classes="top-frame")
         with gr.Column(elem_classes="store", min_width=0) as store:
             pass
         page_context = PageContext(blocks=blocks, store=store, send=SendRegistry(studio.engine, store))

@@ -40,10 +40,12 @@ from studio.serving.guard import Guard, Lifecycle
 from studio.serving.hosts import Hosts, normalize_origins, split_names
 from studio.serving.login import Authenticator, LoginMiddleware
 from studio.serving.login import build_login_router as login_router
+from studio.serving.openid import OpenIdClient, OpenIdSettings
 from studio.serving.response_headers import build_refusal
 from studio.serving.sessions import SessionOwnerMiddleware, SessionOwners
 from studio.serving.share import close_links
 from studio.serving.users import Users, load_secret, require_users
+from studio.serving.visitors import Accounts, Visitors
 
 DRAIN_SECONDS = (
     20.0  # seconds that the running job may take to finish; putting it back, saving and closing need some after that
@@ -65,7 +67,7 @@ log = logging.getLogger(__name__)
 class StudioApp(FastAPI):
     """FastAPI with the guard outside everything, its error handling included."""
 
-    def __init__(self, settings: Settings, users: Users | None, access: logging.Logger) -> None:
+    def __init__(self, settings: Settings, users: Accounts | None, access: logging.Logger) -> None:
         self.settings = settings
         self.users = users
         self.hosts = Hosts(settings)
@@ -77,21 +79,23 @@ class StudioApp(FastAPI):
         return Guard(super().build_middleware_stack(), self.settings, self.hosts, self.lifecycle, self._access)
 
 
-def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users | None) -> StudioApp:
+def build_app(
+    studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users | None, openid: OpenIdClient | None = None
+) -> StudioApp:
     """The whole application: guard, compression, CORS, login gate, session gate, login page, HTTP API, and the page
-    that `page` mounts.
+    that `page` mounts. With `openid` users of that provider may log in too.
 
     Raises:
         NotConfigured: the settings open the studio to others and there are no users.
     """
     settings = studio.settings.current
-    require_users(settings, users)
-    app = StudioApp(settings, users, studio.engine.logs.get_access_logger())
-    authenticator = (
-        Authenticator(users, Cookies(users, load_secret(users.secret_file)), studio.engine.tokens, studio.engine.audit)
-        if users
-        else None
-    )
+    accounts = _gather_accounts(studio, users, openid)
+    require_users(settings, accounts)
+    app = StudioApp(settings, accounts, studio.engine.logs.get_access_logger())
+    authenticator = None
+    if accounts is not None:
+        cookies = Cookies(accounts, load_secret(accounts.secret_file), framed=bool(settings.frame_ancestors))
+        authenticator = Authenticator(accounts, cookies, studio.engine.tokens, studio.engine.audit, openid)
     # The last one added stands outermost. Gradio finds CORSMiddleware here and leaves out its own, which mirrors any
     # origin.
     private = [
@@ -125,6 +129,15 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
     app.include_router(error_responses.build_fallback_router(), dependencies=[needs(Right.USE)])
     page(app)
     return app
+
+
+def _gather_accounts(studio: Studio, users: Users | None, openid: OpenIdClient | None) -> Accounts | None:
+    """All who may log in: `users`, and guests and users of a provider where they may."""
+    guests = studio.settings.current.guests
+    if not guests and openid is None:
+        return users
+    administrators = openid.settings.administrators if openid is not None else frozenset[str]()
+    return Visitors(users, studio.settings.folder, guests=guests, administrators=administrators)
 
 
 async def _handle_internal_error(request: Request, error: Exception) -> JSONResponse:
@@ -331,9 +344,11 @@ def _announce_address(server: StudioServer, app: StudioApp, port: int, on_ready:
             on_ready(f"No share link: {error.message} {error.hint}")
 
 
-def run_studio(studio: Studio, on_ready: Callable[[str], None] | None = None) -> int:
+def run_studio(
+    studio: Studio, on_ready: Callable[[str], None] | None = None, openid: OpenIdSettings | None = None
+) -> int:
     """Run the wired studio until the process ends: users, page, engine, server. Returns the exit status. `on_ready` is
-    called with the page's address, and with that of the share link.
+    called with the page's address, and with that of the share link; `openid` is a provider whose users may log in.
 
     Raises:
         StudioError: the studio cannot be started as it is configured; the message says what to do.
@@ -342,7 +357,8 @@ def run_studio(studio: Studio, on_ready: Callable[[str], None] | None = None) ->
 
     settings = studio.settings.current
     users = Users(settings.auth_file) if settings.auth_file else None
-    app = build_app(studio, lambda parent: page.mount(parent, studio), users)
+    provider = OpenIdClient(openid) if openid is not None else None
+    app = build_app(studio, lambda parent: page.mount(parent, studio), users, provider)
     studio.engine.start()
     if studio.clouds is not None:
         threading.Thread(target=studio.clouds.refresh_models, name="server models", daemon=True).start()

@@ -31,6 +31,7 @@ from studio.library.database import Database
 from studio.providers.common.chat_connection import ChatConnection
 from studio.serve import StudioApp, build_app, make_server, open_listener
 from studio.serving import users as users_module
+from studio.serving.openid import OpenIdClient
 from studio.serving.users import Users, save_user
 
 Result = TypeVar("Result")
@@ -157,12 +158,18 @@ class RunningStudio:
 
 @contextlib.contextmanager
 def serve_studio(
-    folder: Path, *, users: bool = False, backend: Any = None, page: Any = mount_small_page, **settings: Any
+    folder: Path,
+    *,
+    users: bool = False,
+    backend: Any = None,
+    page: Any = mount_small_page,
+    openid: OpenIdClient | None = None,
+    **settings: Any,
 ) -> Iterator[RunningStudio]:
     """Serve a studio on a free port of loopback."""
     backend = backend or FakeBackend()
     studio = make_studio(folder, backend, **settings)
-    app = build_app(studio, lambda app: page(app, studio), make_users(folder) if users else None)
+    app = build_app(studio, lambda app: page(app, studio), make_users(folder) if users else None, openid)
     studio.engine.start()
     listener = open_listener("127.0.0.1", 0)
     server = make_server(app, studio)

@@ -285,6 +285,21 @@ class Settings:
         group="Server",
         restart=True,
     )
+    frame_ancestors: str = setting_field(
+        "",
+        "Sites that may show the studio in a frame, separated by commas, for example https://huggingface.co. Empty:"
+        " none.",
+        group="Server",
+        restart=True,
+        on_page=False,
+    )
+    guests: bool = setting_field(
+        False,
+        "Let visitors in without a login, with the embedded model, few images an hour, and deletion after an hour.",
+        group="Server",
+        restart=True,
+        on_page=False,
+    )
     max_upload_mb: int = setting_field(
         32, "Maximum upload size, in MiB.", group="Server", low=1, high=1024, restart=True
     )

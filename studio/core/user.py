@@ -54,3 +54,4 @@ class User:
 
 
 LOCAL_USER = User("local", Role.ADMINISTRATOR)
+GUEST_PREFIX = "guest-"  # of the names of those who come without a login, where they may

@@ -22,9 +22,10 @@ from studio.core.request import GenerationRequest, count_outputs
 from studio.core.result import Asset
 from studio.core.rights import Right
 from studio.core.task import Task
-from studio.core.user import LOCAL_USER, User
+from studio.core.user import GUEST_PREFIX, LOCAL_USER, User
 from studio.engine.api_tokens import ApiTokens
 from studio.engine.audit import AuditEvent, AuditLog
+from studio.engine.guests import GuestLimits, GuestQuota, GuestSweeper
 from studio.engine.jobs.abandonment import AbandonmentTimer
 from studio.engine.jobs.admission import Admission, AdmittedRequest
 from studio.engine.jobs.chain_steps import ChainRenderer
@@ -115,8 +116,7 @@ class Engine(Gallery):
         self._database, self._models = database, Models(backends)
         self._owner = ProcessLock(root)
         self._journal = Journal(database, self._owner)
-        self._saver = Saver(self._outputs)
-        self._previews = Previews()
+        self._saver, self._previews = Saver(self._outputs), Previews()
         self._open_user_data(database, settings.folder)
         self._open_sweepers(database, root)
         self._admission = Admission(self._models, self._images, lookups.find_successor, self.wildcards)
@@ -162,6 +162,8 @@ class Engine(Gallery):
         inputs = root / INPUTS_FOLDER
         self._upkeep = Upkeep(self.asset_library, lambda: self._settings.current, self._sweep_logs)
         self._cleanup = InputCleanup(database, inputs, lambda: self._settings.current.input_days)
+        self._guests = GuestQuota(GuestLimits()) if self._settings.current.guests else None
+        self._sweeper = GuestSweeper(database, self.asset_library, self._cleanup, self._settings.folder)
         rows = UserRows(database, root, inputs, self._outputs.remove_thumbnail)
         self._user_data = UserData(rows, self._settings.folder, self.tokens, self.audit, self.asset_library)
 
@@ -175,6 +177,8 @@ class Engine(Gallery):
             self._dispatch.put(*jobs)
         self._outputs.recover_fed()
         self._cleanup.start()
+        if self._guests is not None:
+            self._sweeper.start()
         self._upkeep.start()
         self._indexing.start()
         self.asset_library.imports.start(parse_folders(self._settings.current.import_folders))
@@ -199,6 +203,7 @@ class Engine(Gallery):
             self._closed = True
         self._absence.close()
         self._cleanup.close()
+        self._sweeper.close()
         begun = time.monotonic()
         for job in self._dispatch.close(drain):
             self._put_back(job)
@@ -229,7 +234,8 @@ class Engine(Gallery):
         Raises:
             UnknownModel, ModelBroken, InvalidRequest: the request cannot be carried out as it stands.
             NotFound: an image that it names is not there, or another user's.
-            Forbidden: the caller may not make images, or a model costs money and they may not spend any.
+            Forbidden: the caller may not make images, or a model costs money and they may not spend any, or it is one
+                that guests may not use.
             BudgetExceeded: the user's budget would be passed.
             ContentRefused: moderation refuses its texts.
             QuotaExceeded: the user's images of a day or disk space are used up.
@@ -237,7 +243,9 @@ class Engine(Gallery):
         """
         user.require(Right.GENERATE)
         settings = user.adjust_settings(self._settings.current)
+        guests = self._guests if user.name.startswith(GUEST_PREFIX) else None
         pinned = not user.may(Right.SPEND) and self._admission.is_paid(settings.fallback_model)
+        pinned = pinned or guests is not None
         if pinned:
             settings = settings.replace(fallback_model="")
         accepted = self._admission.admit_request(request, user.name, settings)
@@ -255,6 +263,9 @@ class Engine(Gallery):
             wanted = accepted.images * count_outputs(accepted.request)
             self.usage.check_images(user.name, settings, wanted=wanted, waiting=self._count_coming_images(user.name))
             self.usage.check_disk(user.name, settings)
+            if guests is not None:
+                models = self._admission.list_models(accepted.request)
+                guests.admit(models, accepted.images, user.name)
             job = Job(
                 job_id=secrets.token_hex(8),
                 user=user.name,

@@ -26,6 +26,7 @@ from studio.library.likeness import MAX_COMPARED, Likeness, hash_image
 from studio.library.marks import find_marked
 from studio.library.meaning import Embedder, Meaning
 from studio.library.query import Order
+from studio.library.schema import DONE
 from studio.library.search import MAX_PAGE, Search, make_cursor
 from studio.library.trash import Trash
 from studio.library.uses import Use, Uses, count_parents
@@ -221,6 +222,15 @@ class AssetLibrary:
 
     def empty_trash(self, user: str) -> int:
         """Remove the user's trashed assets for good; returns how many. Raises StorageFailed."""
+        return self._trash.empty(user)
+
+    def remove_older(self, user: str, before: float) -> int:
+        """Remove the user's own assets made before that time for good, and everything in the trash; returns how
+        many. Raises as `empty_trash`."""
+        rows = self._database.rows(
+            "SELECT seq FROM assets WHERE user = ? AND state = ? AND created < ?", (user, DONE, before)
+        )
+        self._trash.trash([row["seq"] for row in rows], user)
         return self._trash.empty(user)
 
     def replay_notes(self) -> int:

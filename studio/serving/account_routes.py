@@ -24,7 +24,7 @@ from studio.engine.audit import AuditEvent
 from studio.engine.engine import Engine
 from studio.engine.studio import Studio
 from studio.serving.login import Authenticator, get_cookie
-from studio.serving.users import MAX_PASSWORD_LENGTH, UserEntry
+from studio.serving.users import MAX_PASSWORD_LENGTH, UserEntry, Users
 
 _PASSWORD_BYTES = 12  # of a password that is made up
 
@@ -147,6 +147,14 @@ class AccountRoutes:
             raise NotConfigured("This studio has no user accounts.", hint="Add one with: python app.py --add-user NAME")
         return self._authenticator
 
+    @property
+    def users(self) -> Users:
+        """The users with passwords; raises NotConfigured where the studio has none."""
+        found = self.accounts.file
+        if found is None:
+            raise NotConfigured("This studio has no users with passwords.", hint="Start it with --auth-file FILE.")
+        return found
+
     def describe(self, entry: UserEntry, password: str | None = None) -> UserBody:
         """A user as the routes tell it."""
         user, engine = entry.user, self.engine
@@ -211,7 +219,7 @@ def _add_own_routes(routes: APIRouter, parts: AccountRoutes) -> None:
             raise RateLimited("Too many wrong passwords.", retry_after=wait, hint="Wait a few minutes.")
         if found is None:
             raise Forbidden("The old password is wrong.", hint="Ask an administrator for a new one.")
-        await asyncio.to_thread(parts.accounts.users.change, user.name, password=body.new)
+        await asyncio.to_thread(parts.users.change, user.name, password=body.new)
         parts.engine.audit.record(AuditEvent.PASSWORD_CHANGED, user.name, of=user.name)
 
 
@@ -245,13 +253,13 @@ def _add_user_routes(routes: APIRouter, parts: AccountRoutes) -> None:
     @routes.get("/users", dependencies=administrators)
     def list_users() -> UserList:
         """All users with their limits and what they have used."""
-        return UserList(users=[parts.describe(entry) for entry in parts.accounts.users.list_entries()])
+        return UserList(users=[parts.describe(entry) for entry in parts.users.list_entries()])
 
     @routes.post("/users", status_code=201, dependencies=administrators)
     def add_user(request: Request, body: NewUserBody) -> UserBody:
         """Add a user."""
         made_up = secrets.token_urlsafe(_PASSWORD_BYTES) if body.password is None else None
-        entry = parts.accounts.users.add(body.name, body.password or made_up or "", body.role, body.limits)
+        entry = parts.users.add(body.name, body.password or made_up or "", body.role, body.limits)
         facts = {"of": body.name, "role": body.role.value, "limits": body.limits}
         parts.engine.audit.record(AuditEvent.USER_ADDED, get_caller(request).name, **facts)
         return parts.describe(entry, made_up)
@@ -259,7 +267,7 @@ def _add_user_routes(routes: APIRouter, parts: AccountRoutes) -> None:
     @routes.get("/users/{name}", dependencies=administrators)
     def get_user(name: str) -> UserBody:
         """One user."""
-        return parts.describe(parts.accounts.users.find_entry(name))
+        return parts.describe(parts.users.find_entry(name))
 
     @routes.patch("/users/{name}", dependencies=administrators)
     def change_user(request: Request, name: str, body: UserChangeBody) -> UserBody:
@@ -269,9 +277,7 @@ def _add_user_routes(routes: APIRouter, parts: AccountRoutes) -> None:
             raise InvalidRequest("Two new passwords.", hint="Send “password” or “newPassword”.")
         made_up = secrets.token_urlsafe(_PASSWORD_BYTES) if body.newPassword else None
         password = body.password if body.password is not None else made_up
-        entry = parts.accounts.users.change(
-            name, password=password, role=body.role, limits=body.limits, disabled=body.disabled
-        )
+        entry = parts.users.change(name, password=password, role=body.role, limits=body.limits, disabled=body.disabled)
         by = get_caller(request).name
         facts = body.model_dump(exclude_none=True, include={"role", "limits", "disabled"})
         if facts:
@@ -286,7 +292,7 @@ def _add_user_routes(routes: APIRouter, parts: AccountRoutes) -> None:
     def remove_user(request: Request, name: str) -> None:
         """Remove a user and their tokens. Their images stay on the disk; a user of that name finds them again."""
         by = get_caller(request).name
-        parts.accounts.users.remove(name)
+        parts.users.remove(name)
         parts.accounts.cookies.end_sessions(name)
         parts.engine.tokens.revoke_all(name)
         parts.engine.cancel_all(User(name))
@@ -335,7 +341,7 @@ def _add_session_routes(routes: APIRouter, parts: AccountRoutes) -> None:
     @routes.post("/users/{name}/sessions/end", dependencies=[needs(Right.USERS)])
     def end_sessions_of_user(request: Request, name: str) -> EndedSessions:
         """End all logins of a user."""
-        parts.accounts.users.find_entry(name)
+        parts.users.find_entry(name)
         return EndedSessions(ended=parts.end_sessions(name, get_caller(request).name))
 
 

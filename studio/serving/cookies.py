@@ -16,9 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from starlette.types import Scope
+
 from studio.core.errors import NotConfigured, NotFound, StorageFailed
-from studio.core.user import User
-from studio.serving.users import Users, write_private_file
+from studio.core.user import GUEST_PREFIX, User
+from studio.serving.users import write_private_file
+from studio.serving.visitors import Accounts
 
 COOKIE_NAME = "easel_session"
 COOKIE_LIFETIME = 7 * 24 * 3600  # seconds
@@ -49,24 +52,30 @@ class Cookies:
     A cookie ends after LIFETIME, when its user logs out, and when the user is removed or gets a new password.
     """
 
-    def __init__(self, users: Users, secret: bytes, *, clock: Callable[[], float] = time.time) -> None:
-        """Raises NotConfigured when the file of logged-out cookies cannot be read."""
+    def __init__(
+        self, users: Accounts, secret: bytes, *, framed: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`framed` where other sites show the page in a frame. Raises NotConfigured when the file of logged-out cookies
+        cannot be read."""
         if len(secret) < 32:
             raise ValueError("a signing key of at least 32 bytes is needed")
         self._users = users
         self._secret = secret
+        self._framed = framed
         self._clock = clock
         self._lock = threading.Lock()
         self._ended = _read_ended(users.ended_file)
         self._sessions = _read_sessions(users.sessions_file)
 
     def issue_cookie(self, user: User, client: str = "", address: str = "") -> str:
-        """The value of a fresh cookie for `user`, who logs in with the browser `client` from `address`."""
+        """The value of a fresh cookie for `user`, who logs in with the browser `client` from `address`. Guests are not
+        listed: there may be any number of them."""
         now, nonce = self._clock(), secrets.token_urlsafe(12)
         payload = f"{user.name}|{int(now) + COOKIE_LIFETIME}|{nonce}"
-        with self._lock:
-            self._note_session(nonce, user.name, int(now) + COOKIE_LIFETIME, client[:_MAX_CLIENT_LENGTH], address)
-            self._write_sessions()
+        if not user.name.startswith(GUEST_PREFIX):
+            with self._lock:
+                self._note_session(nonce, user.name, int(now) + COOKIE_LIFETIME, client[:_MAX_CLIENT_LENGTH], address)
+                self._write_sessions()
         return f"{_encode(payload.encode())}.{_encode(self._sign_payload(payload, user.name))}"
 
     def list_sessions(self, user: str | None = None) -> dict[str, Session]:
@@ -109,6 +118,11 @@ class Cookies:
             self.end_session(session_id)
         return len(ids)
 
+    def format_header(self, value: str, scope: Scope, root: str) -> str:
+        """The Set-Cookie header that gives `value` to the browser; "" takes it away."""
+        max_age = COOKIE_LIFETIME if value else 0
+        return format_cookie(COOKIE_NAME, value, scope, max_age=max_age, path=root or "/", framed=self._framed)
+
     def read(self, value: str) -> User | None:
         """The user of the cookie, None when it is not one of ours or has expired."""
         payload = self._parse_payload(value)
@@ -120,8 +134,9 @@ class Cookies:
         with self._lock:
             if user is None or nonce in self._ended:
                 return None
-            session = self._sessions.get(nonce) or self._note_session(nonce, name, end, "", "")
-            session.seen = now
+            if not name.startswith(GUEST_PREFIX):
+                session = self._sessions.get(nonce) or self._note_session(nonce, name, end, "", "")
+                session.seen = now
         return user
 
     def end(self, value: str) -> None:
@@ -178,6 +193,15 @@ class Cookies:
 
     def _sign_payload(self, payload: str, name: str) -> bytes:
         return hmac.digest(self._secret, payload.encode() + b"\0" + self._users.fingerprint(name), hashlib.sha256)
+
+
+def format_cookie(name: str, value: str, scope: Scope, *, max_age: int, path: str = "/", framed: bool = False) -> str:
+    """The Set-Cookie header for `value`, which is made of letters that a cookie may have. `framed` is for a page that
+    other sites show in a frame: over TLS its cookie says so, and browsers keep it apart for each such site. (Python's
+    own cookies know that attribute from 3.14 on.)"""
+    secure = scope["scheme"] == "https"
+    site = "SameSite=None; Partitioned" if framed and secure else "SameSite=Lax"
+    return f"{name}={value}; HttpOnly; Max-Age={max_age}; Path={path}; {site}" + ("; Secure" if secure else "")
 
 
 def _read_ended(file: Path) -> dict[str, float]:

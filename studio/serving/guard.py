@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio.api.dialects.dialect_paths import find_dialect
 from studio.core.settings import Settings
 from studio.serving.hosts import Hosts, TrustedProxies, is_same_origin, normalize_origin, split_names
-from studio.serving.response_headers import Sender, build_refusal
+from studio.serving.response_headers import Sender, build_refusal, build_security_headers
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 WEBSOCKET_PATHS = frozenset({"/ws", "/api/ws"})  # ComfyUI's protocol
@@ -60,6 +60,7 @@ class Guard:
         self._hosts = hosts
         self._lifecycle = lifecycle
         self._proxies = TrustedProxies(settings)
+        self._headers = build_security_headers(split_names(settings.frame_ancestors))
         self._root = settings.root_path.rstrip("/")
         self._origins = frozenset(normalize_origin(origin) for origin in split_names(settings.allowed_origins))
         self._largest = settings.max_upload_mb * 1024 * 1024 + FORM_OVERHEAD
@@ -72,7 +73,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         scope = self._clean_scope(scope)
-        sender = Sender(scope, send)
+        sender = Sender(scope, send, self._headers)
         refusal = self._check_request(scope)
         try:
             if refusal is not None:

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import binascii
 import dataclasses
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -18,36 +19,40 @@ from collections import OrderedDict
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
-from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.api.dialects.dialect_paths import find_dialect
 from studio.api.rights import needs
 from studio.core.errors import Forbidden
 from studio.core.rights import Right
-from studio.core.user import LOCAL_USER, User
+from studio.core.user import GUEST_PREFIX, LOCAL_USER, User
 from studio.engine.api_tokens import SCOPE_RIGHTS, ApiTokens, TokenScope
 from studio.engine.audit import AuditEvent, AuditLog
-from studio.serving.cookies import COOKIE_LIFETIME, COOKIE_NAME, Cookies
+from studio.serving.cookies import COOKIE_NAME, Cookies
+from studio.serving.openid import OpenIdClient
+from studio.serving.openid_routes import OPENID_PATHS, add_openid_routes
 from studio.serving.response_headers import build_refusal
 from studio.serving.throttle import Throttle
 from studio.serving.users import MAX_PASSWORD_LENGTH, Users
+from studio.serving.visitors import Accounts, Visitors
 
 HEALTH_PATH = "/api/image-studio/health"
 METRICS_PATH = "/metrics"
 OPEN_PATHS = frozenset(
-    {"/login", "/logout", "/favicon.ico", HEALTH_PATH, f"{HEALTH_PATH}/live", f"{HEALTH_PATH}/ready"}
+    {"/login", "/logout", "/favicon.ico", HEALTH_PATH, f"{HEALTH_PATH}/live", f"{HEALTH_PATH}/ready", *OPENID_PATHS}
 )
 MAX_FAILURES = 5  # per address and name, in 300 s
 MAX_FAILURES_PER_ADDRESS = 20  # whatever the names
 MAX_FAILURES_PER_TUNNEL = 200  # all visitors of a share link come from one address
 MAX_CONCURRENT_HASHES = 2  # each takes 64 MiB
+GUEST_NAME = "guest"  # programs that cannot open the page log in with it, and any password
 BASIC_CACHE_SECONDS = 300.0  # seconds
 _MAX_CACHED_LOGINS = 256
 
@@ -57,8 +62,11 @@ log = logging.getLogger(__name__)
 class Authenticator:
     """Checks names and passwords, slowly for those who guess."""
 
-    def __init__(self, users: Users, cookies: Cookies, tokens: ApiTokens, audit: AuditLog) -> None:
+    def __init__(
+        self, users: Accounts, cookies: Cookies, tokens: ApiTokens, audit: AuditLog, openid: OpenIdClient | None = None
+    ) -> None:
         self.users = users
+        self.openid = openid
         self.cookies = cookies
         self.tokens = tokens
         self.audit = audit
@@ -117,6 +125,17 @@ class Authenticator:
                 self._remembered.popitem(last=False)
         return user, wait
 
+    @property
+    def file(self) -> Users | None:
+        """The users with passwords; None where there are none."""
+        return self.users.file if isinstance(self.users, Visitors) else cast("Users", self.users)
+
+    def admit_guest(self, scope: Scope) -> tuple[User | None, float]:
+        """See `Visitors.admit_guest`."""
+        if not isinstance(self.users, Visitors):
+            return None, 0.0
+        return self.users.admit_guest(get_client_address(scope))
+
     def check_bearer_header(self, header: str, *, writes: bool) -> User | None:
         """The user that the token of an Authorization header speaks for, with no more rights than it has; None for no
         token of ours.
@@ -156,6 +175,10 @@ class LoginMiddleware:
             refusal = build_refusal(403, error.code, error.message, error.hint, path=scope["path"])
             await refusal(scope, receive, send)
             return
+        if user is None and not wait and _opens_page(scope, headers):
+            user, wait = self._authenticator.admit_guest(scope)
+            if user is not None:
+                send = _add_cookie(send, self._authenticator.cookies, user, scope, self._root)
         if user is not None:
             scope["user"] = user
         if user is not None or scope["path"] in OPEN_PATHS:
@@ -186,17 +209,12 @@ class LoginMiddleware:
             return build_refusal(
                 429,
                 "TOO_MANY_TRIES",
-                "Too many wrong passwords.",
+                "Too many attempts from this address.",
                 "Wait a few minutes.",
                 {"Retry-After": str(math.ceil(wait))},
                 path=scope["path"],
             )
-        if (
-            scope["method"] in ("GET", "HEAD")
-            and "text/html" in headers.get("accept", "")
-            and not scope["path"].startswith("/gradio_api/")
-            and find_dialect(scope["path"]) is None
-        ):
+        if _opens_page(scope, headers):
             query = "?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""
             return RedirectResponse(
                 f"{self._root}/login?next={quote(scope['path'] + query, safe='/')}", 303, {"Cache-Control": "no-store"}
@@ -211,6 +229,33 @@ class LoginMiddleware:
         )
 
 
+def _opens_page(scope: Scope, headers: Headers) -> bool:
+    """Whether somebody opens a page in a browser, who can be sent on to another."""
+    return (
+        scope["type"] == "http"
+        and scope["method"] in ("GET", "HEAD")
+        and "text/html" in headers.get("accept", "")
+        and not scope["path"].startswith("/gradio_api/")
+        and scope["path"] not in OPEN_PATHS
+        and find_dialect(scope["path"]) is None
+    )
+
+
+def _add_cookie(send: Send, cookies: Cookies, user: User, scope: Scope, root: str) -> Send:
+    """`send`, with a fresh cookie for `user` on the answer."""
+    header = cookies.format_header(cookies.issue_cookie(user), scope, root).encode("latin-1")
+
+    async def send_with_cookie(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {
+                **message,
+                "headers": [*message["headers"], (b"set-cookie", header), (b"cache-control", b"no-store")],
+            }
+        await send(message)
+
+    return send_with_cookie
+
+
 def build_login_router(authenticator: Authenticator | None, root_path: str = "") -> APIRouter:
     """The routes /login and /logout. Without an authenticator both lead to the page."""
     routes = APIRouter(include_in_schema=False, dependencies=[needs(None)])
@@ -219,39 +264,16 @@ def build_login_router(authenticator: Authenticator | None, root_path: str = "")
     @routes.get("/login")
     async def show_login(request: Request) -> Response:
         target = sanitize_target(request.query_params.get("next", "/"))
-        if authenticator is None or request.scope.get("user"):
+        user = request.scope.get("user")
+        if authenticator is None or (isinstance(user, User) and not is_guest(user.name)):
             return RedirectResponse(root + target, 303)
-        return _render_login_page(root, target)
+        return _render_login_page(authenticator, root, target)
 
     @routes.post("/login")
     async def log_in(request: Request) -> Response:
         if authenticator is None:
             return RedirectResponse(root + "/", 303)
-        fields = await _read_form(request)
-        name, target = fields.get("username", "").strip(), sanitize_target(fields.get("next", "/"))
-        user, wait = await authenticator.check_password(
-            request.scope, name, fields.get("password", "")[: MAX_PASSWORD_LENGTH + 1]
-        )
-        if wait:
-            message = f"Too many failed attempts. Try again in {math.ceil(wait / 60)} min."
-            return _render_login_page(
-                root, target, name, message, status=429, headers={"Retry-After": str(math.ceil(wait))}
-            )
-        if user is None:
-            return _render_login_page(root, target, name, "Wrong user name or password.", status=401)
-        response = RedirectResponse(root + target, 303, {"Cache-Control": "no-store"})
-        response.set_cookie(
-            COOKIE_NAME,
-            await asyncio.to_thread(
-                authenticator.cookies.issue_cookie,
-                user,
-                request.headers.get("user-agent", ""),
-                get_client_address(request.scope),
-            ),
-            max_age=COOKIE_LIFETIME,
-            **_build_cookie_options(request, root),
-        )
-        return response
+        return await _log_in(authenticator, request, root)
 
     @routes.api_route("/logout", methods=["GET", "POST"])
     async def log_out(request: Request) -> Response:
@@ -266,10 +288,63 @@ def build_login_router(authenticator: Authenticator | None, root_path: str = "")
         response = RedirectResponse(
             root + "/login", 303, {"Cache-Control": "no-store", "Clear-Site-Data": '"cache", "storage"'}
         )
-        response.delete_cookie(COOKIE_NAME, **_build_cookie_options(request, root))
+        response.headers.append("Set-Cookie", authenticator.cookies.format_header("", request.scope, root))
         return response
 
+    if authenticator is not None and authenticator.openid is not None:
+        add_openid_routes(routes, authenticator.openid, root, functools.partial(_answer_openid, authenticator, root))
     return routes
+
+
+async def _log_in(authenticator: Authenticator, request: Request, root: str) -> Response:
+    """The answer to the form: a user with a password, or a program that comes as a guest."""
+    fields = await _read_form(request)
+    name, target = fields.get("username", "").strip(), sanitize_target(fields.get("next", "/"))
+    user, wait = None, 0.0
+    if name == GUEST_NAME and authenticator.users.get(name) is None:
+        user, wait = authenticator.admit_guest(request.scope)
+        if user is not None and "text/html" not in request.headers.get("accept", ""):
+            # Gradio's own client takes a redirection for a refusal.
+            return await _build_login_answer(authenticator, user, request, JSONResponse({"success": True}))
+    if user is None and not wait:
+        user, wait = await authenticator.check_password(
+            request.scope, name, fields.get("password", "")[: MAX_PASSWORD_LENGTH + 1]
+        )
+    if user is not None:
+        return await _answer_login(authenticator, user, request, root + target)
+    if wait:
+        message = f"Too many failed attempts. Try again in {math.ceil(wait / 60)} min."
+        retry = {"Retry-After": str(math.ceil(wait))}
+        return _render_login_page(authenticator, root, target, name, message, status=429, headers=retry)
+    return _render_login_page(authenticator, root, target, name, "Wrong user name or password.", status=401)
+
+
+async def _answer_openid(authenticator: Authenticator, root: str, name: str, request: Request, target: str) -> Response:
+    user = authenticator.users.get(name)
+    if user is None:
+        raise Forbidden("Nobody may log in here.", hint="Ask the administrator.")
+    authenticator.audit.record(AuditEvent.LOGIN, user.name, address=get_client_address(request.scope))
+    return await _answer_login(authenticator, user, request, root + sanitize_target(target))
+
+
+async def _answer_login(authenticator: Authenticator, user: User, request: Request, address: str) -> Response:
+    """`user` is logged in from now on, and goes on to `address`."""
+    return await _build_login_answer(authenticator, user, request, RedirectResponse(address, 303))
+
+
+async def _build_login_answer(authenticator: Authenticator, user: User, request: Request, answer: Response) -> Response:
+    """`answer` with a fresh cookie for `user`."""
+    cookies, client = authenticator.cookies, request.headers.get("user-agent", "")
+    value = await asyncio.to_thread(cookies.issue_cookie, user, client, get_client_address(request.scope))
+    header = cookies.format_header(value, request.scope, request.scope.get("root_path", ""))
+    answer.headers["Cache-Control"] = "no-store"
+    answer.headers.append("Set-Cookie", header)
+    return answer
+
+
+def is_guest(name: str) -> bool:
+    """Whether a user of that name came without a login."""
+    return name.startswith(GUEST_PREFIX)
 
 
 def get_cookie(headers: Headers) -> str:
@@ -285,10 +360,6 @@ def sanitize_target(target: str) -> str:
     return target if plain and "\\" not in target and not target.startswith(("/login", "/logout")) else "/"
 
 
-def _build_cookie_options(request: Request, root: str) -> dict[str, Any]:
-    return {"path": root or "/", "httponly": True, "samesite": "lax", "secure": request.scope["scheme"] == "https"}
-
-
 async def _read_form(request: Request) -> dict[str, str]:
     """The fields of a plain form; the guard keeps its body small."""
     body = (await request.body()).decode(errors="replace")
@@ -298,12 +369,16 @@ async def _read_form(request: Request) -> dict[str, str]:
         return {}
 
 
-def _render_login_page(root: str, target: str, name: str = "", message: str = "", **answer: Any) -> HTMLResponse:
+def _render_login_page(
+    authenticator: Authenticator, root: str, target: str, name: str = "", message: str = "", **answer: Any
+) -> HTMLResponse:
     status, headers = answer.get("status", 200), {"Cache-Control": "no-store", **answer.get("headers", {})}
     template = Template(files("studio").joinpath("assets/login.html").read_text(encoding="utf-8"))
     shown = f'<p class="error" role="alert">{escape(message)}</p>' if message else "<p>Log in to open the studio.</p>"
     content = template.substitute(
         message=shown,
+        provider=_render_provider_link(authenticator.openid, root, target),
+        form_hidden="" if authenticator.file is not None else "hidden",
         action=escape(root + "/login"),
         next=escape(target),
         username=escape(name[:64]),
@@ -311,6 +386,14 @@ def _render_login_page(root: str, target: str, name: str = "", message: str = ""
         focus_password="autofocus" if name else "",
     )
     return HTMLResponse(content, status_code=status, headers=headers)
+
+
+def _render_provider_link(openid: OpenIdClient | None, root: str, target: str) -> str:
+    """The link to the OpenID provider, whose page no frame may show."""
+    if openid is None:
+        return ""
+    address = escape(f"{root}/login/openid?next={quote(target, safe='/')}")
+    return f'<a class="provider" href="{address}" target="_top">Log in with {escape(openid.settings.title)}</a>'
 
 
 def get_client_address(scope: Scope) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
+from collections.abc import Mapping, Sequence
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import Message, Scope, Send
 
 from studio.api.dialects.error_shapes import ErrorFacts, shape_error
+from studio.core.errors import NotConfigured
+
+_ORIGIN = re.compile(r"https?://(\*\.)?[A-Za-z0-9.-]+(:\d{1,5})?")
 
 # Gradio's page runs inline scripts and builds functions from text; everything else is shut, onerror= and its like too.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -27,13 +32,10 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "object-src 'none'",
         "base-uri 'self'",
         "form-action 'self'",
-        "frame-ancestors 'none'",
     )
 )
 _SECURITY_HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -41,12 +43,31 @@ _SECURITY_HEADERS = {
 }
 
 
-class Sender:
-    """Puts the security headers on the answer and writes the line of the access log."""
+def build_security_headers(ancestors: Sequence[str] = ()) -> dict[str, str]:
+    """The headers of every answer. `ancestors` are the origins whose pages may show ours in a frame.
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    Raises:
+        NotConfigured: what is no origin.
+    """
+    for origin in ancestors:
+        if not _ORIGIN.fullmatch(origin):
+            raise NotConfigured(
+                f"“{origin[:80]}” in frame_ancestors is not the origin of a site.",
+                hint="Write it as https://huggingface.co, without a path.",
+            )
+    allowed = " ".join(("'self'", *ancestors)) if ancestors else "'none'"
+    policy = f"{CONTENT_SECURITY_POLICY}; frame-ancestors {allowed}"
+    headers = {"Content-Security-Policy": policy, **_SECURITY_HEADERS}
+    return headers if ancestors else {**headers, "X-Frame-Options": "DENY"}
+
+
+class Sender:
+    """Puts the security `headers` on the answer and writes the line of the access log."""
+
+    def __init__(self, scope: Scope, send: Send, headers: Mapping[str, str]) -> None:
         self._scope = scope
         self._send = send
+        self._headers = headers
         self._began = time.perf_counter()
         self._status = 0
 
@@ -58,7 +79,7 @@ class Sender:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = MutableHeaders(scope=message)
-            for name, value in _SECURITY_HEADERS.items():
+            for name, value in self._headers.items():
                 headers.setdefault(name, value)
             if "server" in headers:
                 del headers["server"]

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from studio.core.errors import NotConfigured, StudioError, Unreachable
 from studio.core.settings import Settings
 from studio.serving.hosts import Hosts
-from studio.serving.users import Users, require_users
+from studio.serving.users import require_users
 
 
-def open_link(settings: Settings, users: Users | None, hosts: Hosts, port: int) -> str:
+def open_link(settings: Settings, users: object | None, hosts: Hosts, port: int) -> str:
     """Open a tunnel from a public address to `port` of this machine, let the guard know its name, and give the address.
 
     It takes some seconds; the first time it fetches Gradio's tunnel program. It ends with the process.

@@ -295,7 +295,7 @@ def _is_administrator(entry: UserEntry) -> bool:
     return entry.user.role is Role.ADMINISTRATOR and not entry.disabled
 
 
-def require_users(settings: Settings, users: Users | None) -> None:
+def require_users(settings: Settings, users: object | None) -> None:
     """Refuse to open the studio to others without a login.
 
     Raises:

@@ -139,8 +139,13 @@ class Admission:
     def has_paid_models(self, request: GenerationRequest) -> bool:
         """Whether anything that the admitted `request` may run costs money: its model, a step, a fallback, a cell of
         its grid."""
+        return any(model.paid for model in self.list_models(request))
+
+    def list_models(self, request: GenerationRequest) -> list[Model]:
+        """The models that the admitted `request` may run: its own, those of its steps, fallbacks and cells."""
         requests = [*(cell.request for cell in expand_cells(request)), *request.then]
-        return any(self.is_paid(name) for name in {one.model for one in requests} | set(request.fallbacks))
+        names = {one.model for one in requests} | set(request.fallbacks)
+        return [model for model in self._models.all() if model.id in names]
 
     def is_paid(self, model_id: str) -> bool:
         """Whether the model of that id costs money; False where there is none."""

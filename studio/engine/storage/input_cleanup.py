@@ -66,6 +66,15 @@ class InputCleanup:
         named = self._list_named_hashes(set(old.values()) - {""})
         return sum(self._remove(path, name, before) for path, name in old.items() if name not in named)
 
+    def remove_unnamed(self, names: set[str]) -> None:
+        """Remove those of the kept images `names` that no user has any more and nothing names; raises as
+        `remove_unused`."""
+        for name in names - self._list_named_hashes(names):
+            path = self._folder / name[:2] / f"{name}.png"
+            with translate_os_errors("the list of kept images"), self._database.transaction() as connection:
+                if not connection.execute("SELECT 1 FROM inputs WHERE hash = ?", (name,)).fetchone():
+                    path.unlink(missing_ok=True)
+
     def _run(self) -> None:
         while not self._closed.is_set():
             try:
