@@ -1,4 +1,4 @@
-.PHONY: run setup node browser check check-js lint types quick quick-tests test test-js bench bench-gpu docs lock clean
+.PHONY: run setup space-demo node browser check check-js lint types quick quick-tests test test-js bench bench-gpu docs lock clean
 PYTHON ?= python3
 PY := .venv/bin/python
 NODE := PATH="$(CURDIR)/.venv/bin:$$PATH" node
@@ -11,6 +11,9 @@ run:                  ## start the studio at http://127.0.0.1:7860 (ARGS="--port
 
 setup:                ## make .venv with what tests need, once
 	@$(PYTHON) run.py --setup --dev
+
+space-demo: setup     ## run as in a Hugging Face Space, with its variables and a read-only folder
+	@$(PY) -m tools.space_demo
 
 browser:
 	@tools/browser.sh

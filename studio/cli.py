@@ -14,7 +14,7 @@ import dataclasses
 import os
 import sys
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from studio.core.rights import Role
 from studio.core.settings import Settings
 from studio.data_folder import enter_data_folder, find_data_folder
 from studio.engine.settings_store import SettingsStore
+from studio.space import complete_environment, read_openid_settings
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     return flags
 
 
-def load_settings(options: argparse.Namespace) -> SettingsStore:
+def load_settings(options: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> SettingsStore:
     """Defaults, then the file, then the environment, then flags."""
     names = {field.name for field in dataclasses.fields(Settings)}
     flags: dict[str, Any] = {
@@ -58,7 +59,7 @@ def load_settings(options: argparse.Namespace) -> SettingsStore:
     }
     if options.listen:
         flags.setdefault("host", "0.0.0.0")
-    return SettingsStore.load(options.config, os.environ, flags)
+    return SettingsStore.load(options.config, environment, flags)
 
 
 def run_self_check(settings: Settings) -> int:
@@ -74,11 +75,12 @@ def run_self_check(settings: Settings) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
-        folder = find_data_folder(os.environ)
+        environment = complete_environment(os.environ)
+        folder = find_data_folder(environment)
         if folder is not None:
             _make_paths_absolute(options)
             enter_data_folder(folder)
-        store = load_settings(options)
+        store = load_settings(options, environment)
         if options.doctor:
             return run_self_check(store.current)
         if options.add_user:
@@ -97,7 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from studio.wiring import build_studio
 
         check_port(store.current)
-        return run_studio(build_studio(store), on_ready=_open_in_browser if options.open else None)
+        return run_studio(
+            build_studio(store),
+            on_ready=_open_in_browser if options.open else None,
+            openid=read_openid_settings(environment),
+        )
     except StudioError as error:
         print(f"{error.message} {error.hint}", file=sys.stderr)
         return 2
