@@ -179,7 +179,7 @@ class Settings:
 
     compatible_url: str = setting_field(
         "",
-        "Address of an OpenAI-compatible image server, including /v1. Empty: none.",
+        "Address of an OpenAI-compatible image server, including /v1, or several, separated by commas. Empty: none.",
         group="Providers",
     )
     compatible_model: str = setting_field(

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
-from studio.core.errors import MAY_BE_BILLED, StudioError, UnknownModel
+from studio.core.errors import MAY_BE_BILLED, StudioError, UnknownModel, Unreachable
 from studio.core.image_fields import list_image_hashes
 from studio.core.model import Model
 from studio.core.ports import ImageSeed, JobContext
@@ -19,11 +19,15 @@ from studio.core.provider import CloudModel, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.secrets_filter import redact, remember_secret
+from studio.providers.common.address_pool import AddressPool, split_addresses
 from studio.providers.common.http_wire import HttpWire
 from studio.providers.common.kept_state import OpenOrders, ServerModelNames
 
 if TYPE_CHECKING:
     import requests
+
+
+MAX_ADDRESSES_TRIED = 3  # for one pass
 
 
 class KeySource(Protocol):
@@ -49,6 +53,7 @@ class Service:
         self._session: requests.Session | None = None
         self._names = ServerModelNames(folder and folder / f"models-{spec.id}.json")
         self._orders = OpenOrders(folder and folder / f"orders-{spec.id}.json")
+        self._pool = AddressPool()
         self._endings: Mapping[str, str] = {}  # last days of models, as the service reports them
 
     @property
@@ -91,8 +96,21 @@ class Service:
             images={name: ctx.load_image(name) for name in list_image_hashes(request)},
         )
         with ctx.phase("service"), self._clean_errors():
-            wire = self.wire(ctx)
-            return wire.attach_originals(self.spec.draw(order, wire))
+            return self._draw_somewhere(order, ctx)
+
+    def _draw_somewhere(self, order: RenderRequest, ctx: JobContext) -> list[RenderedImage]:
+        """The images of one of the service's servers; of another where one does not answer, which costs nothing."""
+        addresses, tried = self._list_addresses() or [""], set[str]()
+        while True:
+            try:
+                with self._pool.lease(addresses, tried) as address:
+                    tried.add(address)
+                    wire = self.wire(ctx, address)
+                    return wire.attach_originals(self.spec.draw(order, wire))
+            except Unreachable:
+                if len(tried) >= min(len(addresses), MAX_ADDRESSES_TRIED):
+                    raise
+            ctx.report_loading(f"Waiting for another server of {self.spec.title}")
 
     def check(self, ctx: JobContext) -> str:
         """Ask the service something that costs nothing, and when its models end; returns a sentence for the user.
@@ -113,9 +131,11 @@ class Service:
             with self._clean_errors():
                 self._fetch_names(self.wire(ctx))
 
-    def wire(self, ctx: JobContext) -> HttpWire:
-        """The way to the service for one job; raises NotConfigured without a key."""
-        wire = HttpWire(self.spec, self._resolve_base_url(), self._read_key(), self._get_session(), ctx)
+    def wire(self, ctx: JobContext, address: str = "") -> HttpWire:
+        """The way to the service for one job, at its first address or at `address`; raises NotConfigured without a
+        key."""
+        base_url = address or self._resolve_base_url()
+        wire = HttpWire(self.spec, base_url, self._read_key(), self._get_session(), ctx)
         wire.orders = self._orders
         return wire
 
@@ -126,7 +146,12 @@ class Service:
                 self._session = None
 
     def _resolve_base_url(self) -> str:
-        return self._base_url() or self.spec.base_url
+        return next(iter(self._list_addresses()), "")
+
+    def _list_addresses(self) -> list[str]:
+        """The addresses in force: of servers of one's own there may be several."""
+        text = self._base_url() or self.spec.base_url
+        return split_addresses(text) if self.spec.free else [text] if text else []
 
     def _read_key(self) -> str:
         names = self.spec.keys
