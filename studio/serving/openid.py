@@ -169,7 +169,9 @@ class OpenIdClient:
         if known is not None and now - known[0] < (60.0 if again else _KEYS_LIFETIME):
             return known[1]
         found = self._ask(self._get_endpoint("jwks_uri")).get("keys")
-        keys = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        keys: list[Mapping[str, Any]] = (
+            [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        )
         self._keys = now, keys
         return keys
 
