@@ -1,4 +1,4 @@
-.PHONY: run setup space-demo node browser check check-js lint types quick quick-tests test test-js bench bench-gpu docs lock clean
+.PHONY: run setup space-demo cluster-demo node browser check check-js lint types quick quick-tests test test-js bench bench-gpu docs lock clean
 PYTHON ?= python3
 PY := .venv/bin/python
 NODE := PATH="$(CURDIR)/.venv/bin:$$PATH" node
@@ -14,6 +14,9 @@ setup:                ## make .venv with what tests need, once
 
 space-demo: setup     ## run as in a Hugging Face Space, with its variables and a read-only folder
 	@$(PY) -m tools.space_demo
+
+cluster-demo: setup   ## two studios that draw and one in front of them, on this machine
+	@$(PY) -m tools.cluster_demo
 
 browser:
 	@tools/browser.sh

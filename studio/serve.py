@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -28,7 +28,10 @@ from studio.api.dialects.alias_routes import AliasMiddleware
 from studio.api.dialects.automatic1111.router import ProcessTimeMiddleware
 from studio.api.dialects.dialect_router import build_dialect_router
 from studio.api.rights import needs
+from studio.cluster.replica import Replica
+from studio.cluster.replica_routes import build_replica_router
 from studio.core.errors import NotConfigured, StudioError
+from studio.core.model import GPU_LANE
 from studio.core.rights import Right
 from studio.core.settings import Settings
 from studio.engine.studio import Studio
@@ -125,6 +128,8 @@ def build_app(
     app.include_router(build_account_router(studio, authenticator))
     app.include_router(build_dialect_router(studio))
     app.include_router(metrics_routes.build_metrics_router(studio))
+    if settings.replica:
+        app.include_router(_build_replica_router(studio), dependencies=[needs(Right.GENERATE)])
     app.include_router(openapi_docs.build_docs_router(app, settings.root_path))
     app.include_router(error_responses.build_fallback_router(), dependencies=[needs(Right.USE)])
     page(app)
@@ -138,6 +143,19 @@ def _gather_accounts(studio: Studio, users: Users | None, openid: OpenIdClient |
         return users
     administrators = openid.settings.administrators if openid is not None else frozenset[str]()
     return Visitors(users, studio.settings.folder, guests=guests, administrators=administrators)
+
+
+def _build_replica_router(studio: Studio) -> APIRouter:
+    """The routes by which other studios let this one draw."""
+    engine, store = studio.engine, studio.store
+    replica = Replica(
+        engine.render_pass,
+        engine.models,
+        lambda: [one.model for one in store.get_memory_report().resident],
+        lambda: sum(engine.count_jobs_by_lane().get(GPU_LANE, (0, 0))),
+        lambda: studio.settings.current,
+    )
+    return build_replica_router(replica, studio.settings.current)
 
 
 async def _handle_internal_error(request: Request, error: Exception) -> JSONResponse:

@@ -7,9 +7,13 @@ import os
 from pathlib import Path
 
 from studio import doctor
+from studio.cluster.backend import Cluster
+from studio.cluster.machines import KEY_NAME as CLUSTER_KEY
+from studio.cluster.machines import Machines, parse_machines
 from studio.core.errors import UnknownModel
 from studio.core.ports import Backend
 from studio.core.provider import ProviderSpec
+from studio.core.settings import Settings
 from studio.engine.chat_account import ChatAccount
 from studio.engine.engine import Engine
 from studio.engine.lookups import Lookups, Successor
@@ -52,10 +56,9 @@ def build_studio(settings: SettingsStore) -> Studio:
     """Put the studio together; nothing runs until `engine.start()`. Imports no torch.
 
     Raises:
-        StorageFailed: the outputs folder cannot be written.
+        StorageFailed: the outputs folder cannot be written. NotConfigured: the machines of a cluster do not fit.
     """
-    current = settings.current
-    own = settings.folder
+    current, own = settings.current, settings.folder
     keys = KeyStore(own / "keys.json", os.environ, SystemKeyring())
     fonts = Fonts(current.models_dir / "fonts")
     unpack_upscalers(current.models_dir)
@@ -82,9 +85,10 @@ def build_studio(settings: SettingsStore) -> Studio:
     advisor = Advisor()
     services = [_build_service(spec, keys, settings) for spec in discover("studio.providers", "PROVIDER")]
     tools: list[Backend] = [enhancers, preprocessing, FinishingBackend(fonts), SocialBackend(platforms, advisor, fonts)]
+    machines = _find_machines(settings.current, keys)
     engine = Engine(
         settings=settings,
-        backends=[local, *tools, *services],
+        backends=[*_share_with_machines([local, *tools], machines), *services],
         database=Database(current.outputs_dir / "library.db"),
         lookups=_build_lookups(catalog, keys, own),
     )
@@ -93,7 +97,7 @@ def build_studio(settings: SettingsStore) -> Studio:
         engine,
         settings,
         store=local,
-        doctor=lambda: doctor.run_checks(settings.current),
+        doctor=lambda: [*doctor.run_checks(settings.current), *(machines.run_checks() if machines else [])],
         social=SocialParts(platforms, advisor, Templates(own / "templates")),
         prompts=PromptRoom(chat, engine.ledger, lambda: settings.current, engine.check_answer),
         chat=ChatAccount(chat, keys, CHAT_KEY),
@@ -116,6 +120,24 @@ def _build_lookups(catalog: Catalog, keys: KeyStore, own: Path) -> Lookups:
         hide_text=hide_text,
         moderator=Filters(own / "words.toml", _build_moderation_service(keys).check),
     )
+
+
+def _find_machines(settings: Settings, keys: KeyStore) -> Machines | None:
+    """The other studios that draw for this one, None where there are none.
+
+    Raises:
+        NotConfigured: their addresses or tokens do not fit.
+    """
+    if not settings.cluster.strip():
+        return None
+    machines = Machines(parse_machines(settings.cluster, keys.get(CLUSTER_KEY) if keys.is_set(CLUSTER_KEY) else ""))
+    machines.start()
+    return machines
+
+
+def _share_with_machines(backends: list[Backend], machines: Machines | None) -> list[Backend]:
+    """The local `backends`, or one that asks the machines first."""
+    return backends if machines is None else [Cluster(machines, backends)]
 
 
 def _build_service(spec: ProviderSpec, keys: KeyStore, settings: SettingsStore) -> Service:

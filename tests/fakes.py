@@ -109,13 +109,13 @@ def open_engine(
     return engine
 
 
-def wait_for_snapshot(job: Job, done: Callable[[Snapshot], bool]) -> Snapshot:
+def wait_for_snapshot(job: Job, done: Callable[[Snapshot], bool], seconds: float = DEADLINE) -> Snapshot:
     """The first snapshot of `job` that fits; fails the test when none comes in time."""
     snapshot = job.snapshot
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + seconds
     while not done(snapshot):
         assert time.monotonic() < deadline, f"still {snapshot}"
-        snapshot = job.wait(snapshot.version, DEADLINE)
+        snapshot = job.wait(snapshot.version, seconds)
     return snapshot
 
 

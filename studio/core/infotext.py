@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from studio.core.infotext_keys import build_pairs, parse_pairs
 from studio.core.lora_tags import split_tags, write_tag
-from studio.core.model import GPU_LANE, Feature, Model
+from studio.core.model import Feature, Model
 from studio.core.model_ids import RESTORER_PREFIX, UPSCALER_PREFIX
 from studio.core.number_format import format_number
 from studio.core.request import GenerationRequest, LoraUse
@@ -73,7 +73,7 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one image
     pairs = build_pairs(made, model) | (build_pairs(request.hires) if request.hires is not None else {})
     written = [
         *pairs.items(),
-        ("RNG", _OWN_NOISE if model.lane == GPU_LANE and Feature.SAMPLER in model.features else ""),
+        ("RNG", _OWN_NOISE if model.is_own and Feature.SAMPLER in model.features else ""),
         ("Version", version),
     ]
     written.insert(list(pairs).index("Model"), ("Model hash", model_hash))

@@ -14,6 +14,7 @@ from studio.core.request import GenerationRequest, Task, parse_aspect
 
 GPU_LANE = "gpu"
 TOOLS_LANE = "tools"  # Pillow, OpenCV, ONNX
+CLUSTER_LANE = "cluster"  # local models of other machines
 
 
 class Quality(StrEnum):
@@ -115,11 +116,11 @@ class Sizes:
 class Model:
     """One entry of the model list, local or cloud.
 
-    `id` is stable and what requests name; `lane` is where its jobs run: "gpu" for local pipelines, else the provider's
-    id. `paid` means that its images cost money. `problem` is set when the model shows up but cannot be used, and says
-    why and what to do. `ignores` says in one sentence what of a request this model passes over silently (A1111 prompt
-    syntax, for example). `options` are the figures that a preprocessor can be given. Without `has_vae` each request has
-    to name a VAE.
+    `id` is stable and what requests name; `lane` is where its jobs run: "gpu" for local pipelines, "cluster" for those
+    of other machines, else the provider's id. `paid` means that its images cost money. `problem` is set when the model
+    shows up but cannot be used, and says why and what to do. `ignores` says in one sentence what of a request this
+    model passes over silently (A1111 prompt syntax, for example). `options` are the figures that a preprocessor can be
+    given. Without `has_vae` each request has to name a VAE.
     """
 
     id: str
@@ -142,9 +143,14 @@ class Model:
     look: Look = Look.ANY
 
     @property
+    def is_own(self) -> bool:
+        """Whether our own pipelines run it, here or on a machine of the cluster, and no service."""
+        return self.lane in (GPU_LANE, CLUSTER_LANE)
+
+    @property
     def locked(self) -> bool:
         """Whether it waits for the key or the address of its service; `problem` says how to give it."""
-        return bool(self.problem) and self.lane not in (GPU_LANE, TOOLS_LANE)
+        return bool(self.problem) and not self.is_own and self.lane != TOOLS_LANE
 
     def check(self, request: GenerationRequest) -> None:
         """Refuse what this model cannot do, before any wait and any cost.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from studio.core.model import GPU_LANE, Feature, Model
+from studio.core.model import Feature, Model
 from studio.core.task import Task
 
 
@@ -224,7 +224,7 @@ def get_visible_parts(operation: Operation, model: Model | None) -> frozenset[Pa
     if model is None:
         return operation.parts & {Part.MASK, Part.PAINT, Part.PROMPT, Part.GROW, Part.SEARCH}
     lacking = {
-        Part.MASK: Part.SEARCH in operation.parts and model.lane != GPU_LANE,  # a service searches by itself
+        Part.MASK: Part.SEARCH in operation.parts and not model.is_own,  # a service searches by itself
         Part.CONTROL: Feature.CONTROL not in model.features,
         Part.REFERENCE: Feature.REFERENCE not in model.features,
         Part.STRENGTH: Feature.STRENGTH not in model.features,

@@ -131,6 +131,15 @@ class NamingBackend(Protocol):
         ...
 
 
+class ParallelBackend(Protocol):
+    """A backend that says how many of its jobs run side by side."""
+
+    @property
+    def lane_threads(self) -> Mapping[str, int]:
+        """The threads of its lanes, by the lane's name."""
+        ...
+
+
 class PricedBackend(Protocol):
     """A backend whose models cost money."""
 

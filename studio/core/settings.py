@@ -233,6 +233,22 @@ class Settings:
         low=-1,
         high=1e6,
     )
+    cluster: str = setting_field(
+        "",
+        "Addresses of other Easel studios that draw for this one, separated by commas, for example"
+        " http://10.0.0.2:7860.",
+        group="Cluster",
+        restart=True,
+        on_page=False,
+    )
+    replica: bool = setting_field(
+        False,
+        "Draw for other Easel studios, between this one's own jobs. They need a token of a user where there are users.",
+        group="Cluster",
+        restart=True,
+        on_page=False,
+    )
+
     budget_day: float = setting_field(
         0.0,
         "Daily budget per user for paid models, in US dollars. 0: no limit.",

@@ -12,14 +12,22 @@ from pathlib import Path
 from typing import TypeVar
 
 import studio
-from studio.core.errors import InvalidRequest, JobCancelled, NotConfigured, NotFound, StorageFailed, StudioError
+from studio.core.errors import (
+    Forbidden,
+    InvalidRequest,
+    JobCancelled,
+    NotConfigured,
+    NotFound,
+    StorageFailed,
+    StudioError,
+)
 from studio.core.events import CancelledEvent, NoticeEvent, Status
 from studio.core.infotext import parse_infotext
-from studio.core.model import Model
-from studio.core.ports import Backend, JobContext
+from studio.core.model import GPU_LANE, Model
+from studio.core.ports import Backend, ImageSeed, JobContext
 from studio.core.provenance import ContentCredentials, CredentialReport
 from studio.core.request import GenerationRequest, count_outputs
-from studio.core.result import Asset
+from studio.core.result import Asset, RenderedImage
 from studio.core.rights import Right
 from studio.core.task import Task
 from studio.core.user import GUEST_PREFIX, LOCAL_USER, User
@@ -28,7 +36,7 @@ from studio.engine.audit import AuditEvent, AuditLog
 from studio.engine.guests import GuestLimits, GuestQuota, GuestSweeper
 from studio.engine.jobs.abandonment import AbandonmentTimer
 from studio.engine.jobs.admission import Admission, AdmittedRequest
-from studio.engine.jobs.chain_steps import ChainRenderer
+from studio.engine.jobs.chain_steps import ChainRenderer, check_backend_names
 from studio.engine.jobs.dispatcher import Dispatcher
 from studio.engine.jobs.job import Job, StopReason
 from studio.engine.jobs.job_context import LaneContext, RunContext
@@ -136,7 +144,7 @@ class Engine(Gallery):
             contexts=self._make_context,
         )
         self._runner = JobRunner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
-        self._dispatch = Dispatcher(self._runner.run, self._timings)
+        self._dispatch = Dispatcher(self._runner.run, self._timings, self._models.collect_lane_threads())
         self._absence = AbandonmentTimer(grace, self._stop_abandoned)
         self._lock = threading.RLock()
         self._job_registry = JobRegistry()
@@ -504,6 +512,29 @@ class Engine(Gallery):
         """How many files the user's unfinished jobs will yet make."""
         open_jobs = [job for job in self._job_registry.of(user) if not job.snapshot.status.is_final]
         return sum(max(0, job.images * count_outputs(job.request) - len(job.snapshot.assets)) for job in open_jobs)
+
+    def render_pass(
+        self, request: GenerationRequest, seeds: Sequence[ImageSeed], context: JobContext
+    ) -> list[RenderedImage]:
+        """One pass for another studio, with a local model, in its lane before any waiting job; nothing is saved.
+
+        Raises:
+            UnknownModel, ModelBroken, InvalidRequest: the model, or a file that goes with it, is not here, or cannot do
+                it. Forbidden: it is a cloud service's. ContentRefused: moderation refuses its texts here. What its
+                backend raises.
+        """
+        backend, model = self._models.find(request.model)
+        if model.lane != GPU_LANE or model.paid:
+            raise Forbidden(f"{model.title} does not run on this machine.", hint="Use one of its own models.")
+        model.check(request)
+        check_backend_names(backend, request)
+        self.moderation.check_request(request, context.user, self._settings.current)
+
+        def work() -> list[RenderedImage]:
+            context.raise_if_cancelled()
+            return backend.render(request, seeds, context)
+
+        return self._dispatch.lane(model.lane).run_work(work, _LANE_TIMEOUT)
 
     def _run_in_other_lane(self, lane: str, work: Callable[[], T], context: RunContext) -> T:
         """Run `work` in another lane's thread, for a job that waits for it."""

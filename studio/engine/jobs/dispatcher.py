@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from studio.core.errors import QueueFull
 from studio.core.model import GPU_LANE
@@ -19,7 +20,11 @@ _PROVIDER_THREADS = 4  # jobs of one cloud service that run side by side
 class Dispatcher:
     """Makes lanes as they are needed: one thread for the GPU, a few for each cloud service. Thread-safe."""
 
-    def __init__(self, run: Callable[[Job], None], timings: Timings) -> None:
+    def __init__(
+        self, run: Callable[[Job], None], timings: Timings, threads: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        """`threads` says how many jobs run side by side in lanes that are neither the GPU's nor a cloud service's."""
+        self._threads = {GPU_LANE: 1, **threads}
         self._run = run
         self._timings = timings
         self._lock = threading.Lock()
@@ -29,7 +34,7 @@ class Dispatcher:
         """The lane of that name."""
         with self._lock:
             if name not in self._lanes:
-                threads = 1 if name == GPU_LANE else _PROVIDER_THREADS
+                threads = self._threads.get(name, _PROVIDER_THREADS)
                 self._lanes[name] = Lane(name, self._run, threads=threads, on_change=self._report_positions)
             return self._lanes[name]
 

@@ -66,6 +66,13 @@ class Models:
             hint="Put a suitable model into the models folder, or enter a provider's key in Configurations.",
         )
 
+    def collect_lane_threads(self) -> dict[str, int]:
+        """How many jobs run side by side in lanes of which their backends say so."""
+        found: dict[str, int] = {}
+        for backend in self._backends:
+            found |= getattr(backend, "lane_threads", {})
+        return found
+
     def close(self) -> None:
         """Close every backend."""
         for backend in self._backends:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fastapi import APIRouter, Request
 
 from studio.api.rights import needs
-from studio.core.model import GPU_LANE, TOOLS_LANE
+from studio.core.model import TOOLS_LANE
 from studio.core.rights import Right
 from studio.core.user import User
 from studio.engine.jobs.job import Job
@@ -65,7 +65,7 @@ def _count_models(studio: Studio) -> Mapping[str, int]:
     """How many models draw here and at cloud services, and how many are locked or broken."""
     drawing = [model for model in studio.engine.models() if any(task.is_generative for task in model.tasks)]
     ready = [model for model in drawing if not model.problem]
-    local = sum(model.lane in (GPU_LANE, TOOLS_LANE) for model in ready)
+    local = sum(model.is_own or model.lane == TOOLS_LANE for model in ready)
     locked = sum(model.locked for model in drawing)
     return {
         "local": local,

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from gradio.components import Component
 
 from studio.core.errors import InvalidRequest, NotFound, StudioError
-from studio.core.model import GPU_LANE, Model
+from studio.core.model import Model
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import SocialParts, Studio
@@ -126,7 +126,7 @@ def build_social_tab(studio: Studio, page_context: PageContext) -> None:
 def _list_upscalers(studio: Studio) -> list[Model]:
     """Those that do nothing but enlarge, on this machine, by more than arithmetic."""
     models = studio.engine.models(Task.UPSCALE)
-    return [model for model in models if model.tasks == {Task.UPSCALE} and model.lane == GPU_LANE and not model.problem]
+    return [model for model in models if model.tasks == {Task.UPSCALE} and model.is_own and not model.problem]
 
 
 class _SocialPage:

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from studio.api.dialects.automatic1111.errors import SamplerNotFound
 from studio.core.foreign_samplers import SAMPLERS
 from studio.core.infotext_keys import SCHEDULES
-from studio.core.model import GPU_LANE, Model
+from studio.core.model import Model
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.task import Task
 from studio.core.upscale_modes import LANCZOS, NEAREST
@@ -39,7 +39,7 @@ def list_checkpoints(models: Sequence[Model]) -> list[Model]:
     return [
         model
         for model in models
-        if model.lane == GPU_LANE and Task.TXT2IMG in model.tasks and not model.paid and not model.problem
+        if model.is_own and Task.TXT2IMG in model.tasks and not model.paid and not model.problem
     ]
 
 

@@ -1,0 +1,1 @@
+"""Several machines: models that other studios draw with, and drawing for other studios."""

@@ -1,0 +1,88 @@
+"""A cluster on this machine: python -m tools.cluster_demo, or make cluster-demo.
+
+Two studios draw with the embedded model, one thread each, and a third in front of them has the page. Stop one of the
+two while it draws, and the image comes all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from studio.cluster.wire import STATE_PATH
+
+ROOT = Path(__file__).parent.parent
+READY_SECONDS = 180.0
+STOP_SECONDS = 40.0
+
+
+def find_free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def run_studio(folder: Path, *flags: str, port: int, threads: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+    """A studio in a process of its own with `flags`, its images and settings in `folder`; ended with the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = ("--config", f"{folder}/config.json", "--outputs-dir", f"{folder}/outputs", "--logs-dir", f"{folder}/logs")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("STUDIO_")}
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--port", str(port), *paths, *flags],
+        cwd=ROOT,
+        env={**kept, "OMP_NUM_THREADS": str(threads)},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def run_replica(folder: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A studio that draws for others, once it answers; and its address."""
+    port = find_free_port()
+    with run_studio(folder, "--replica", *flags, port=port) as process:
+        url = f"http://127.0.0.1:{port}"
+        end = time.monotonic() + READY_SECONDS
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(url + STATE_PATH, timeout=5).status_code == 200:
+                    break
+            if process.poll() is not None or time.monotonic() > end:
+                raise SystemExit(f"The studio in {folder} does not answer; see {folder}/logs/studio.log.")
+            time.sleep(0.2)
+        yield process, url
+
+
+def main() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="easel-cluster-") as name,
+        run_replica(Path(name, "first")) as (first, one),
+        run_replica(Path(name, "second")) as (second, two),
+        run_studio(Path(name, "front"), "--cluster", f"{one},{two}", port=7860) as front,
+    ):
+        print(f"The machines are the processes {first.pid} and {second.pid}: kill -9 one of them while it draws.")
+        print("Open http://127.0.0.1:7860 in some seconds; Ctrl+C ends all.")
+        with contextlib.suppress(KeyboardInterrupt):
+            front.wait()
+
+
+if __name__ == "__main__":
+    main()
