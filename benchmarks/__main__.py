@@ -30,6 +30,7 @@ BENCHMARKS = (
     "provenance",
     "prompts",
     "dialects",
+    "cluster",
 )
 
 
