@@ -65,7 +65,7 @@ def _measure_chat() -> list[Row]:
 def _time_end(*, stop_after: float | None = None, seconds: float = 60.0) -> float:
     """Seconds from Stop, or from the end of the budget, until the caller has its answer and the server its line
     back."""
-    from chat_server import run_chat_server, stall
+    from tests.chat_server import run_chat_server, stall
 
     stop = threading.Event()
     with run_chat_server(stall("a")) as server:

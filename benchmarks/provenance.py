@@ -66,6 +66,7 @@ def make_photograph() -> Image.Image:
 def _measure_chain(credentials: Credentials, image: Image.Image) -> Iterator[Row]:
     data = _encode(image, "jpeg")
     signed = credentials.sign(data, "jpeg", SigningOrder(asset=_make_asset("first")))
+    order = SigningOrder(asset=_make_asset("edit"))
     for _ in range(10):
         order = SigningOrder(asset=_make_asset("edit"), derived=True, parent=credentials.archive_own(signed))
         signed = credentials.sign(data, "jpeg", order)

@@ -78,7 +78,8 @@ def build_idea_messages(
         " faith. Add no traditional dress, flags or landmarks that the brief does not ask for. Answer with JSON:"
         ' {"prompts": [{"name": "…", "prompt": "…", "negativePrompt": "…"}]}.'
     )
-    said = {
+    people = "" if brief.corrections.people is None else ("wanted" if brief.corrections.people else "none")
+    said: dict[str, object] = {
         "brief": brief.text,
         "category": brief.category,
         "filters": dict(brief.filters),
@@ -86,7 +87,7 @@ def build_idea_messages(
         "era": known.era,
         "occasion": known.occasion,
         "setting": known.setting,
-        "people": {True: "wanted", False: "none"}.get(brief.corrections.people, ""),
+        "people": people,
         "audience": known.audience or (persona.audience if persona else ""),
         "tone": persona.tone if persona else "",
     }
