@@ -142,6 +142,8 @@ def test_a_locked_model_names_the_service_whose_key_is_missing(served: RunningSt
     locked = check(served, model="openai/gpt-image-2")["locked"]
     assert (locked["title"], locked["missing"]) == ("OpenAI", "key")
     assert "needs a key" in locked["reason"]
+    assert locked["mayUnlock"] is False
+    assert check(served, "root", model="openai/gpt-image-2")["locked"]["mayUnlock"] is True
     server = check(served, model="comfyui/checkpoint")["locked"]
     assert (server["title"], server["missing"]) == ("ComfyUI", "address")
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from studio.core.operations import find_operation
+from studio.core.rights import Right
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
@@ -46,16 +47,17 @@ def describe_form(studio: Studio, guide: FormGuide, values: dict[str, Any], user
     return {
         "folds": describe_folds(values, platforms),
         "warnings": [warning.to_json() for warning in warnings],
-        "locked": _describe_lock(studio, str(values.get("model") or ""), task),
+        "locked": _describe_lock(studio, str(values.get("model") or ""), task, user),
     }
 
 
-def _describe_lock(studio: Studio, model_id: str, task: Task) -> dict[str, str] | None:
-    """The service that the chosen model waits for, None where it is ready."""
+def _describe_lock(studio: Studio, model_id: str, task: Task, user: User) -> dict[str, Any] | None:
+    """The service that the chosen model waits for and whether `user` may unlock it, None where it is ready."""
     model = model_selection.find_selectable_model(studio, model_id, task)
     if model is None or not model.locked or studio.clouds is None:
         return None
     service = next((each for each in studio.clouds.all() if each.id == model.lane), None)
     if service is None:
         return None
-    return {"title": service.title, "missing": service.missing, "reason": model.problem}
+    may_unlock = user.may(Right.SETTINGS)
+    return {"title": service.title, "missing": service.missing, "reason": model.problem, "mayUnlock": may_unlock}

@@ -16,7 +16,7 @@ const PREFIXES = { txt2img: "", img2img: "i2i-" };
 const FOLDS = ["loras", "hires", "control", "post", "grid", "make-for", "batch-images", "references", "advanced"];
 
 /** @typedef {{text: string, remedy: string, changes: Record<string, unknown>}} FormWarning */
-/** @typedef {{title: string, missing: string, reason: string}} Lock missing: key or address */
+/** @typedef {{title: string, missing: string, reason: string, mayUnlock: boolean}} Lock missing: key or address */
 /** @typedef {{folds: Record<string, string>, warnings: FormWarning[], locked: Lock | null}} FormState */
 
 /** @type {Map<string, ReturnType<typeof setTimeout>>} */
@@ -139,7 +139,10 @@ function showLock(prefix, lock) {
   if (!lock) return;
   const look = generate.className.replace(/\b(generate|is-locked)\b/g, "");
   const act = () => openProvider(lock.title, lock.missing);
-  const text = `Enter ${lock.missing} for ${lock.title} …`;
-  const attributes = { type: "button", id: `${prefix}enter-key`, class: look, title: lock.reason, onclick: act };
-  generate.before(make("button", attributes, text));
+  const text = lock.mayUnlock
+    ? `Enter ${lock.missing} for ${lock.title} …`
+    : `${lock.title} has no ${lock.missing} yet`;
+  const hint = lock.mayUnlock ? lock.reason : "An administrator can enter it in Configurations.";
+  const attributes = { type: "button", id: `${prefix}enter-key`, class: look, title: hint, onclick: act };
+  generate.before(make("button", { ...attributes, disabled: !lock.mayUnlock }, text));
 }
