@@ -98,9 +98,7 @@ def test_a_handler_gets_what_following_needs(form: Form) -> None:
     assert {"model", "followed", "steps", "width", "sampler"} <= read_inputs(form, data).keys()
 
 
-@pytest.mark.parametrize(
-    "name", ["choose_model", "_choose_model", "_choose_operation", "update_size", "update_schedules", "_load_kit"]
-)
+@pytest.mark.parametrize("name", ["choose", "_choose_operation", "update_size", "update_schedules", "_load_kit"])
 def test_what_follows_a_list_is_told_what_stood_there_before(tmp_path: Path, name: str) -> None:
     blocks = build_real_page(tmp_path)
     found = [event for event in blocks.fns.values() if event.fn is not None and event.fn.__name__ == name]
