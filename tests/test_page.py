@@ -150,7 +150,7 @@ def test_a_normal_user_and_a_foreign_site_change_no_model_and_no_setting(tmp_pat
         for button in ADMIN_BUTTONS:
             assert click(bob, config, button).status_code == 200
             answer = read_result(bob, button)
-            assert "Onlyanadministratorcandothis." in answer, button
+            assert "Youraccountmaynot" in answer, button
             assert '"success":false' in answer, button
             assert click(root, config, button).status_code == 403, button
         assert watched.calls == []
