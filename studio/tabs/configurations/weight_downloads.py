@@ -21,7 +21,7 @@ from studio.tabs.configurations.model_manager import DOWNLOAD_POLL_SECONDS, form
 _USES = {
     "upscalers": "upscaling",
     "restorers": "faces",
-    "preprocessors": "control maps, search",
+    "preprocessors": "control maps, search, captions",
     "background": "removing backgrounds",
 }
 

@@ -38,6 +38,7 @@ export class PersonaEditor {
     });
     this.state = make("span", { class: "note", role: "status" });
     this.remove = makeButton("Delete", () => void this.drop());
+    this.remove.disabled = true;
     const help = make(
       "p",
       { class: "hint" },
@@ -58,15 +59,15 @@ export class PersonaEditor {
     );
   }
 
-  /** @param {string} [chosen] name of the persona to show */
-  async start(chosen = "") {
+  /** @param {string | null} [chosen] name of the persona to show, null leaves what is being written */
+  async start(chosen = null) {
     try {
       this.personas = await listPersonas();
     } catch (error) {
       showError(error);
     }
-    fillPersonas(this.chosen, this.personas, "New persona", chosen);
-    this.open();
+    fillPersonas(this.chosen, this.personas, "New persona", chosen ?? this.chosen.value);
+    if (chosen !== null) this.open();
     document.dispatchEvent(new CustomEvent(PERSONAS_CHANGED, { detail: this.personas }));
   }
 
@@ -95,7 +96,7 @@ export class PersonaEditor {
     if (!(await askToConfirm({ title: "Delete persona", text, action: "Delete" }))) return;
     try {
       await deletePersona(name);
-      await this.start();
+      await this.start("");
     } catch (error) {
       showError(error);
     }
