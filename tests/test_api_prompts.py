@@ -18,6 +18,7 @@ from PIL import Image
 from serving import RunningStudio, serve_studio
 
 from studio.core.settings import Settings
+from studio.engine.api_tokens import TokenScope
 from studio.engine.prompt_room import PromptRoom
 from studio.providers.common.chat_connection import ChatConnection
 
@@ -160,11 +161,16 @@ def test_prompt_ideas_want_a_login(served: RunningStudio) -> None:
 
 
 @contextlib.contextmanager
-def chatting(served: RunningStudio, reply: Reply, seconds: float = 20.0) -> Iterator[Any]:
-    """The studio with a chat server that answers by `reply`."""
+def chatting(
+    served: RunningStudio, reply: Reply, seconds: float = 20.0, *, paid: bool = False, **money: float
+) -> Iterator[Any]:
+    """The studio with a chat server that answers by `reply`; a `paid` one is taken for a server elsewhere."""
     with run_chat_server(reply) as server:
-        settings = Settings(chat_url=server.url, chat_seconds=seconds)
-        room = PromptRoom(ChatConnection(lambda: settings, lambda: ""), served.studio.engine.ledger, lambda: settings)
+        settings = Settings(chat_url=server.url, chat_seconds=seconds, **money)  # type: ignore[arg-type]
+        chat = ChatConnection(lambda: settings, lambda: "")
+        if paid:
+            chat.__class__ = type("Elsewhere", (ChatConnection,), {"paid": True})
+        room = PromptRoom(chat, served.studio.engine.ledger, lambda: settings)
         object.__setattr__(served.studio, "prompts", room)
         try:
             yield server
@@ -294,6 +300,23 @@ def test_a_language_model_that_cannot_be_asked_gives_way_to_the_rules(ann: httpx
         assert note.endswith("These are by rules.")
     with chatting(served, answer_json("no", 401)):  # for the administrator to set right
         assert ann.post(f"{API}/analyze-context", json=BRIEF).status_code == 409
+
+
+def test_a_brief_costs_nothing_where_nothing_may_be_spent(ann: httpx.Client, served: RunningStudio) -> None:
+    secret = served.studio.engine.tokens.create("ann", "no money", TokenScope.GENERATE)
+    token = {"Authorization": f"Bearer {secret}"}
+    with chatting(served, stream_text(IDEAS), paid=True) as server:
+        answer = served.open_client().post(f"{API}/analyze-context", json=BRIEF, headers=token)
+        refused = served.open_client().post(f"{API}/prompts/enhance", json=REWRITE, headers=token)
+        assert server.seen == []
+        assert ann.post(f"{API}/analyze-context", json=BRIEF).json()["source"] == "chat"
+    assert (answer.json()["source"], len(answer.json()["prompts"])) == ("rules", 3)
+    assert refused.status_code == 403
+    with chatting(served, stream_text(IDEAS), paid=True, budget_day=1.0) as server:
+        answer = ann.post(f"{API}/analyze-context", json=BRIEF).json()
+        assert (answer["source"], server.seen) == ("rules", [])
+        assert ann.post(f"{API}/prompts/enhance", json=REWRITE).status_code == 402
+    assert "Enter its price per million tokens" in answer["notes"][1]
 
 
 def test_a_brief_that_takes_too_long_still_has_what_the_rules_know(ann: httpx.Client, served: RunningStudio) -> None:

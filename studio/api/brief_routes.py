@@ -111,9 +111,8 @@ def add_brief_routes(routes: APIRouter, studio: Studio) -> None:
         room = studio.prompts
         if room is None:
             raise NotConfigured("Briefs are not available here.", hint="Start the studio as a whole.")
-        room.check_spending(user)
         model = find_prompt_model(studio, body.model, user)
-        wanted = _build_request(studio, body, model, user)
+        wanted = dataclasses.replace(_build_request(studio, body, model, user), by_rules=not room.may_ask(user))
         target = find_format(wanted.brief, studio.social.platforms.of(user.name)) if studio.social else None
         config = build_config(model, wanted.seed, target)
 

@@ -68,7 +68,7 @@ class RewrittenPrompt:
 @dataclass(frozen=True)
 class BriefRequest:
     """A brief with what it is written for: the dialect and look of the model, whether negative prompts count, the
-    user's words, and the seed of what the rules draw."""
+    user's words, the seed of what the rules draw, and `by_rules` where the language model is not to be asked."""
 
     brief: Brief
     dialect: Dialect
@@ -77,6 +77,7 @@ class BriefRequest:
     lists: WordLists
     seed: int
     persona: Persona | None = None
+    by_rules: bool = False
 
     def finish(self, prompts: Sequence[ParsedPrompt]) -> tuple[ParsedPrompt, ...]:
         """`prompts` in the persona's style, where there is one."""
@@ -153,7 +154,7 @@ class PromptRoom:
                 negative=wanted.negative,
             )
         )
-        if not self._chat.model:
+        if not self._chat.model or wanted.by_rules:
             yield PromptIdeas(prompts=rules, classification=known, source=BY_RULES)
             return
         pieces: list[str] = []
@@ -165,9 +166,11 @@ class PromptRoom:
         except LlmTimeout as error:
             error.details |= {"classification": known, "prompts": rules}
             raise
-        except (Unreachable, ProviderError, RateLimited) as error:
-            note = f"{error.message} These are by rules."
-            yield PromptIdeas(prompts=rules, classification=known, source=BY_RULES, notes=(note,))
+        except (Unreachable, ProviderError, RateLimited, BudgetExceeded) as error:
+            notes = (f"{error.message} These are by rules.",)
+            if isinstance(error, BudgetExceeded):
+                notes = (*notes, error.hint)
+            yield PromptIdeas(prompts=rules, classification=known, source=BY_RULES, notes=notes)
             return
         prompts, _ = read_prompts("".join(pieces))
         self._check_answer("\n".join(each.prompt for each in prompts), user)
@@ -199,6 +202,10 @@ class PromptRoom:
         if not written:
             raise ProviderError("The language model gave no description.", hint="Use a model that sees images.")
         yield ImageDescription(prompt=escape_text(written), source=self._chat.model)
+
+    def may_ask(self, user: User) -> bool:
+        """Whether a caller may use the language model, which may cost money."""
+        return not self._chat.paid or user.may(Right.SPEND)
 
     def check_spending(self, user: User) -> None:
         """Refuse a caller who may spend nothing where the chat server is a paid one; raises Forbidden."""
