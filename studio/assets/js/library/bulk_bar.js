@@ -62,6 +62,9 @@ export class BulkBar {
   /** @param {Collection[]} collections */
   setCollections(collections) {
     const own = collections.filter((each) => each.query === null);
+    const names = JSON.stringify(own.map(({ id, name }) => [id, name]));
+    if (names === this.collection.dataset.names) return; // so that an open list stays open
+    this.collection.dataset.names = names;
     const first = make("option", { value: "" }, "Add to collection …");
     this.collection.replaceChildren(first, ...own.map((each) => make("option", { value: each.id }, each.name)));
     this.collection.disabled = !own.length;
