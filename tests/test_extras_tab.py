@@ -26,6 +26,7 @@ from studio.core.finish import (
 from studio.core.finish_fields import TEXT_FIELDS
 from studio.core.model import GPU_LANE, Model, Quality, Sizes
 from studio.core.model_ids import UPSCALER_PREFIX
+from studio.core.provenance import CredentialReport, CredentialState, CredentialStep
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Axis, Hires
 from studio.core.settings import Settings
@@ -33,6 +34,7 @@ from studio.core.task import Task
 from studio.core.upscale_modes import UpscaleMode
 from studio.core.weights import DownloadableWeights
 from studio.engine.metadata.image_info import read_image_info
+from studio.engine.origin import NO_MARK, Finding, Layer, OriginReport
 from studio.tabs.common.restore_settings import find_drawing_request, read_image_settings
 from studio.tabs.configurations import weight_downloads
 from studio.tabs.extras import before_after, extras_chains, info_panel
@@ -261,6 +263,32 @@ def test_image_info_is_a_table_and_says_when_there_is_none(tmp_path: Path) -> No
     draw_fake_image(1, 16, 16).save(plain, "PNG")
     path.write_bytes(plain.getvalue())
     assert "no generation data" in info_panel.render_info(read_image_info(path, Settings()))
+
+
+def test_where_an_image_is_from_is_told_without_running_what_a_signer_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    draw_fake_image(1, 8, 8).save(path)
+    info = read_image_info(path, Settings())
+    steps = (
+        CredentialStep(signer="<script>x</script>", program="P & Q", actions=("c2pa.color_adjustments",), when="2026"),
+        CredentialStep(actions=("c2pa.created",)),
+    )
+    signed = CredentialReport(state=CredentialState.UNTRUSTED, steps=steps, training="forbid")
+    origin = OriginReport(
+        summary="Signed by “<b>”.",
+        credentials=signed,
+        info=info,
+        findings=(Finding(layer=Layer.CREDENTIALS, text="<i>one</i>"), Finding(layer=Layer.SETTINGS, text="two")),
+    )
+    shown = info_panel.render_info(info, None, origin)
+    assert "Where is this from?" in shown
+    assert not any(tag in shown for tag in ("<script>", "<b>", "<i>"))
+    assert "P &amp; Q, 2026, color adjustments" in shown
+    assert "Training models with it is not allowed." in shown
+    assert shown.count("<li>") == 2
+    plain = info_panel.render_info(info, None, OriginReport(summary=NO_MARK, credentials=CredentialReport(), info=info))
+    assert NO_MARK in plain
+    assert "<ul>" not in plain
 
 
 def test_settings_come_from_a_image_but_not_from_any_comment(tmp_path: Path) -> None:
