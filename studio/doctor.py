@@ -43,6 +43,7 @@ def run_checks(settings: Settings) -> list[Check]:
         _check_folders,
         _check_hub,
         _check_embedded_model,
+        _check_signing,
     ]
     return [check for look in checks for check in look(settings)]
 
@@ -92,6 +93,17 @@ def _check_folders(settings: Settings) -> Iterator[Check]:
             continue
         free = shutil.disk_usage(folder).free
         yield Check(name, free > MIN_FREE_DISK, f"{folder}, {free / 2**30:.1f} GiB free", "Free some disk space.")
+
+
+def _check_signing(settings: Settings) -> Iterator[Check]:
+    """Whether images can be signed; without the package that is a fault only where the settings ask for it."""
+    try:
+        text = f"{settings.sign}, c2pa-python {importlib.metadata.version('c2pa-python')}"
+    except importlib.metadata.PackageNotFoundError:
+        hint = "Run make setup, or set sign to off. Windows on ARM has no such package."
+        yield Check("Signing", settings.sign == "off", f"{settings.sign}, c2pa-python is not installed", hint)
+    else:
+        yield Check("Signing", True, text)
 
 
 def _check_hub(settings: Settings) -> Iterator[Check]:

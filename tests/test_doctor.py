@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,21 @@ def test_an_unreachable_hub_is_told_and_harmless(settings: Settings, monkeypatch
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     hub = checks(settings.replace(offline=False))["Model hub"]
     assert (hub.ok, "127.0.0.1" in hub.text) == (False, True)
+
+
+def test_signing_without_its_package_is_a_fault_only_where_it_is_wanted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ready,) = doctor._check_signing(settings.replace(sign="on"))
+    assert (ready.ok, ready.text.startswith("on, c2pa-python 0.")) == (True, True)
+
+    def find_nothing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.importlib.metadata, "version", find_nothing)
+    for sign, ok in (("on", False), ("off", True)):
+        (missing,) = doctor._check_signing(settings.replace(sign=sign))
+        assert (missing.ok, bool(missing.hint)) == (ok, True)
 
 
 def test_versions_compare_by_number() -> None:
