@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Anchor, Watermark
@@ -135,6 +136,19 @@ def test_a_hidden_text_is_not_seen_and_survives_saving_and_resizing(name: str) -
     lost = [harm for harm in HARMS if read_hidden(HARMS[harm](hidden)) != "by Ann © 2026"]
     assert lost == (["webp 80"] if name == "black" else [])  # black holds only what makes it brighter
     assert read_hidden(image) is None
+
+
+@pytest.mark.parametrize("factor", [0.75, 0.8, 0.9, 1.1])
+@pytest.mark.parametrize("change", [ImageEnhance.Brightness, ImageEnhance.Contrast])
+def test_a_hidden_text_survives_brighter_and_duller_images(change: Callable[..., Any], factor: float) -> None:
+    for name, image in photos().items():
+        if name == "white" and factor > 1:  # brighter than white is white: nothing of the text is left
+            continue
+        changed = change(hide_text(image, "by Ann © 2026")).enhance(factor)
+        out = io.BytesIO()
+        changed.save(out, "JPEG", quality=85)
+        assert read_hidden(Image.open(out)) == "by Ann © 2026", name
+        assert read_hidden(change(image).enhance(factor)) is None
 
 
 def test_a_hidden_text_does_not_survive_a_crop_and_is_not_read_wrongly() -> None:

@@ -140,7 +140,7 @@ class Settings:
     mark: str = setting_field(
         "off",
         "Hide a mark in the pixels of images that models made, by which Image info finds them in the library. Survives"
-        " JPEG and resizing, not cropping.",
+        " JPEG, resizing and darkening, not cropping.",
         group="Provenance",
         choices=("off", "id"),
     )
