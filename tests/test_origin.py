@@ -270,6 +270,14 @@ def test_what_is_no_image_is_refused(served: RunningStudio) -> None:
         assert answer.json()["details"]["hint"]
 
 
+def test_audio_and_video_are_not_looked_at(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
+    film = b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x84webm" + bytes(100)
+    asset = ann.post(f"{API}/assets", files={"file": ("x.webm", film)}).json()["id"]
+    for answer in (ann.get(f"{API}/assets/{asset}/credentials"), ann.post(f"{API}/check", json={"image": asset})):
+        assert (answer.status_code, answer.json()["code"]) == (400, "BAD_IMAGE")
+
+
 def test_everybody_gets_the_root_and_administrators_alone_change_the_identity(
     served: RunningStudio, credentials: Credentials
 ) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from studio.core.base64_text import decode_base64
-from studio.core.errors import InvalidRequest, NotFound
+from studio.core.errors import BadImage, InvalidRequest, NotFound
 from studio.core.image_fields import replace_images
 from studio.core.request import GenerationRequest
 from studio.core.user import User
 from studio.engine.engine import Engine
 from studio.engine.storage.inputs import KeptImage
+from studio.library.media import MEDIA_TYPES
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ASSET = re.compile(r"[0-9a-f]{1,64}-\d{1,6}")
@@ -46,9 +47,16 @@ def read_image_file(text: str, engine: Engine, user: User) -> bytes:
 
 
 def read_asset_file(engine: Engine, asset_id: str, user: User) -> bytes:
-    """The file of one of the user's results; raises NotFound when there is no such result or file."""
+    """The file of one of the user's results.
+
+    Raises:
+        NotFound: there is no such result or file. BadImage: it is audio or video.
+    """
+    path = engine.asset(asset_id, user).path
+    if path.suffix in MEDIA_TYPES:
+        raise BadImage("Audio and video are not looked at.", hint="Choose an image.")
     try:
-        return engine.asset(asset_id, user).path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise NotFound("The image's file is gone.", hint="It may have been moved or deleted.") from error
 
