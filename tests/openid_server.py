@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import threading
@@ -19,13 +20,19 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 CLIENT_ID, CLIENT_SECRET = "the-space", "the secret of the space"
 
 
+@functools.cache
+def make_key(number: int) -> rsa.RSAPrivateKey:
+    """A key of that number; making one takes a while."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 class Provider:
     """`change` may change the claims of an ID token, `sign` replace how it is signed, `answers` what is answered at a
     path: (status, body), as JSON unless it is bytes. `seen` has the paths that were asked."""
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.key = make_key(1)
         self.change: Callable[[dict[str, Any]], object] = lambda claims: None
         self.sign: Callable[[dict[str, Any]], str] = self.sign_rightly
         self.answers: dict[str, tuple[int, Any]] = {}
