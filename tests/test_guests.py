@@ -205,6 +205,7 @@ def test_after_an_hour_nothing_of_a_guest_is_left(tmp_path: Path, monkeypatch: p
     assert engine._sweeper.sweep() == 1
     assert engine.jobs(ANN) == []
     rows = engine._database.rows
+    assert rows("SELECT 1 FROM usage WHERE user = ?", (ANN.name,)) == []
     assert rows("SELECT 1 FROM assets WHERE user = ?", (ANN.name,)) == []
     assert rows("SELECT 1 FROM jobs WHERE user = ?", (ANN.name,)) == []
     assert rows("SELECT 1 FROM inputs WHERE user = ?", (ANN.name,)) == []
@@ -214,4 +215,16 @@ def test_after_an_hour_nothing_of_a_guest_is_left(tmp_path: Path, monkeypatch: p
     assert shared.hash in left, "somebody else has the same one"
     assert not any(path.exists() for path in files)
     assert not [path for path in tmp_path.rglob("*.png") if "guest-" in str(path)]
+    engine.close()
+
+
+def test_a_guest_who_goes_on_keeps_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, _ = open_guest_engine(tmp_path)
+    wait_for_snapshot(engine.submit(ask(), ANN), lambda now: now.status.is_final)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3601)
+    wait_for_snapshot(engine.submit(ask(), ANN), lambda now: now.status.is_final)
+    assert engine._sweeper.sweep() == 1
+    assert [asset.job_id for asset in engine.assets(ANN)] == [engine.jobs(ANN)[0].id]
+    assert engine.usage.count_images_today(ANN.name) == 2
     engine.close()

@@ -170,10 +170,11 @@ class Engine(Gallery):
         inputs = root / INPUTS_FOLDER
         self._upkeep = Upkeep(self.asset_library, lambda: self._settings.current, self._sweep_logs)
         self._cleanup = InputCleanup(database, inputs, lambda: self._settings.current.input_days)
-        self._guests = GuestQuota(GuestLimits()) if self._settings.current.guests else None
-        self._sweeper = GuestSweeper(database, self.asset_library, self._cleanup, self._settings.folder)
         rows = UserRows(database, root, inputs, self._outputs.remove_thumbnail)
-        self._user_data = UserData(rows, self._settings.folder, self.tokens, self.audit, self.asset_library)
+        folder = self._settings.folder
+        self._user_data = UserData(rows, folder, self.tokens, self.audit, self.asset_library)
+        self._guests = GuestQuota(GuestLimits()) if self._settings.current.guests else None
+        self._sweeper = GuestSweeper(database, self.asset_library, self._cleanup, folder, self._user_data)
 
     def start(self) -> None:
         """Take up the unfinished jobs of dead processes, in their order; index the images when the index is new."""

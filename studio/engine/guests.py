@@ -20,6 +20,7 @@ from pathlib import Path
 from studio.core.errors import Forbidden, InvalidRequest, QuotaExceeded, StudioError
 from studio.core.model import TOOLS_LANE, Model
 from studio.core.user import GUEST_PREFIX
+from studio.engine.privacy import UserData
 from studio.engine.storage.input_cleanup import InputCleanup
 from studio.library.asset_library import AssetLibrary
 from studio.library.database import Database
@@ -95,11 +96,12 @@ class GuestSweeper:
     thread of its own."""
 
     def __init__(
-        self, database: Database, library: AssetLibrary, inputs: InputCleanup, folder: Path, *, lifetime: float = _HOUR
+        self, database: Database, library: AssetLibrary, inputs: InputCleanup, folder: Path, data: UserData
     ) -> None:
-        """`folder` has what users save; everything older than `lifetime` seconds goes."""
+        """`folder` has what users save, `data` removes all that is known of one."""
         self._database, self._library, self._inputs, self._folder = database, library, inputs, folder
-        self._lifetime = lifetime
+        self._data = data
+        self._lifetime = GuestLimits().lifetime
         self._closed = threading.Event()
 
     def start(self) -> None:
@@ -110,7 +112,8 @@ class GuestSweeper:
         self._closed.set()
 
     def sweep(self) -> int:
-        """Remove what is too old; returns the number of images.
+        """Remove what is too old, and of guests who made nothing for as long everything that names them; returns the
+        number of images.
 
         Raises:
             StorageFailed: a file or the library cannot be written.
@@ -125,7 +128,19 @@ class GuestSweeper:
             ).fetchall()
         self._inputs.remove_unnamed({row["hash"] for row in rows})
         self._remove_saved(before)
+        for user in self._list_gone(before):
+            removed += self._data.delete(user, user, lambda: True)["images"]
         return removed
+
+    def _list_gone(self, before: float) -> list[str]:
+        """The guests that anything is known of, and who made nothing since `before`."""
+        rows = self._database.rows(
+            "SELECT user FROM (SELECT user FROM assets UNION SELECT user FROM jobs UNION SELECT user FROM inputs"
+            " UNION SELECT user FROM usage) WHERE user GLOB ? EXCEPT SELECT user FROM (SELECT user, created FROM assets"
+            " UNION ALL SELECT user, created FROM jobs UNION ALL SELECT user, created FROM inputs) WHERE created >= ?",
+            (_PATTERN, before),
+        )
+        return [row["user"] for row in rows]
 
     def _list_owners(self, before: float) -> list[str]:
         rows = self._database.rows(
