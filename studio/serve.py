@@ -31,7 +31,7 @@ from studio.api.rights import needs
 from studio.cluster.replica import Replica
 from studio.cluster.replica_routes import build_replica_router
 from studio.core.errors import NotConfigured, StudioError
-from studio.core.model import GPU_LANE
+from studio.core.model import CLUSTER_LANE, GPU_LANE
 from studio.core.rights import Right
 from studio.core.settings import Settings
 from studio.engine.studio import Studio
@@ -399,4 +399,6 @@ def _warm_up(studio: Studio) -> None:
     if sys.platform.startswith("linux"):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), WARM_UP_NICENESS)  # of this thread alone
     with contextlib.suppress(StudioError):  # without any model there is nothing to make ready
-        studio.store.warm_up(studio.engine.model("").id)
+        model = studio.engine.model("")
+        if model.lane != CLUSTER_LANE:  # other machines draw with it
+            studio.store.warm_up(model.id)

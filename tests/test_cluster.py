@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from serving import RunningStudio, serve_studio, wait_until
 
+from studio import serve
 from studio.cluster import backend as backend_module
 from studio.cluster.backend import Cluster
 from studio.cluster.machines import Machine, MachineLost, Machines, parse_machines
@@ -149,6 +152,22 @@ def test_the_model_list_tells_the_machines_models_and_the_rest(tmp_path: Path, s
         assert {model.id: model.lane for model in engine.models()} == {"fake": CLUSTER_LANE, "other": "gpu"}
         assert finish(engine, ASK.replace(model="other")).status is Status.FINISHED
     assert served.backend.seen == []
+
+
+def test_a_model_that_others_draw_with_is_not_loaded_here(
+    tmp_path: Path, served: RunningStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(serve, "WARM_UP_DELAY", 0.0)
+    monkeypatch.setattr(os, "setpriority", lambda *args: None)
+    store = types.SimpleNamespace(warm_up=loaded.append)
+    with open_front(tmp_path / "front", served.url, local=FakeBackend()) as engine:
+        serve._warm_up(types.SimpleNamespace(engine=engine, store=store))  # type: ignore[arg-type]
+        assert loaded == []
+    alone = open_engine(tmp_path / "alone")
+    serve._warm_up(types.SimpleNamespace(engine=alone, store=store))  # type: ignore[arg-type]
+    assert loaded == ["fake"]
+    alone.close()
 
 
 def test_two_machines_draw_side_by_side(tmp_path: Path, served: RunningStudio) -> None:
@@ -324,6 +343,50 @@ def test_without_any_machine_the_job_says_so(
         ended = finish(engine)
         assert ended.error is not None
         assert ended.error.code == "UNREACHABLE"
+
+
+class Counting(FakeBackend):
+    """A fake that knows how many passes it drew at once."""
+
+    def __init__(self) -> None:
+        super().__init__(steps=10)
+        self.now = self.most = 0
+        self.lock = threading.Lock()
+
+    def render(self, request: GenerationRequest, seeds: Any, ctx: Any) -> Any:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        try:
+            return super().render(request, seeds, ctx)
+        finally:
+            with self.lock:
+                self.now -= 1
+
+
+def test_when_all_machines_are_gone_the_studio_draws_itself_one_pass_at_a_time(
+    tmp_path: Path, served: RunningStudio
+) -> None:
+    served.backend.held = True
+    local = Counting()
+    local.fail = lambda request, step: time.sleep(0.01)
+    with open_front(tmp_path / "front", served.url, local=local) as engine:
+        jobs = [engine.submit(ASK.replace(seed=n), LOCAL_USER) for n in range(4)]
+        assert served.backend.entered.acquire(timeout=DEADLINE)
+        machines: Machines = engine.machines  # type: ignore[attr-defined]
+        machines._machines[0].url = "http://127.0.0.1:9"
+        served.app.lifecycle.draining.set()
+        served.backend.fail = lambda request, step: JobCancelled("The studio is shutting down.")
+        served.backend.release(100)
+        for number, job in enumerate(jobs):
+            ended = wait_for_snapshot(job, lambda now: now.status.is_final)
+            assert ended.status is Status.FINISHED, ended.error
+            assert read_pixels(ended.assets[0].path) == draw_fake_image(number, 64, 64).tobytes()
+        local_jobs = [engine.submit(ASK.replace(seed=n), LOCAL_USER) for n in range(2)]
+        for job in local_jobs:
+            assert wait_for_snapshot(job, lambda now: now.status.is_final).status is Status.FINISHED
+    assert len(local.seen) == 6
+    assert local.most == 1
 
 
 # who is asked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,13 +16,14 @@ from studio.core.base64_text import decode_base64
 from studio.core.errors import BadImage, JobCancelled, QueueFull, Unreachable
 from studio.core.image_fields import list_image_hashes
 from studio.core.image_gate import ImageLimits, open_image
-from studio.core.model import CLUSTER_LANE, Model
+from studio.core.model import CLUSTER_LANE, GPU_LANE, Model
 from studio.core.ports import Backend, ImageSeed, JobContext
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 
 MAX_TRIES = 3  # of one pass, each on another machine where there is one
-PATIENCE = 60.0  # seconds that a pass waits for any machine with its model
+PATIENCE = 60.0  # seconds that a pass waits for any machine with its model, where the model is not here too
+_TURN_SECONDS = 0.2  # between two looks at a stop while others draw here
 
 _PREVIEW_LIMITS = ImageLimits(max_bytes=4 * 1024 * 1024, max_side=1024)
 # What a machine says that cannot take the pass now: it shuts down, or others keep it busy.
@@ -38,6 +40,7 @@ class Cluster:
     def __init__(self, machines: Machines, local: Sequence[Backend]) -> None:
         self._machines = machines
         self._local = tuple(local)
+        self._drawing_here = threading.Lock()
 
     @property
     def lane_threads(self) -> Mapping[str, int]:
@@ -59,14 +62,23 @@ class Cluster:
             check(request)
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
-        """One pass; see Backend.
+        """One pass; see Backend. Where no machine is left, it is drawn here if the model is here too.
 
         Raises:
             Unreachable: no machine with the model answers, or MAX_TRIES were lost one after the other.
         """
-        local = None if self._is_remote(request.model) else self._find_local(request.model)
-        if local is not None:
-            return local.render(request, seeds, ctx)
+        if self._is_remote(request.model):
+            try:
+                return self._render_elsewhere(request, seeds, ctx)
+            except Unreachable:
+                if self._find_local(request.model) is None:
+                    raise
+            ctx.report_loading("No machine answers; drawing here")
+        return self._render_here(request, seeds, ctx)
+
+    def _render_elsewhere(
+        self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext
+    ) -> list[RenderedImage]:
         order = Order(
             request=request,
             seeds=tuple(seeds),
@@ -78,7 +90,8 @@ class Cluster:
         ctx.report_loading("Waiting for a machine")
         tried: list[Machine] = []
         while len(tried) < MAX_TRIES:
-            machine = self._machines.take(request.model, tried, ctx.raise_if_cancelled, PATIENCE)
+            patience = 0.0 if self._find_local(request.model) else PATIENCE
+            machine = self._machines.take(request.model, tried, ctx.raise_if_cancelled, patience)
             tried.append(machine)
             try:
                 rendered = self._render_on(machine, order, ctx)
@@ -90,6 +103,23 @@ class Cluster:
             finally:
                 self._machines.give_back(machine)
         raise Unreachable("Several machines of the cluster were lost one after the other.", hint="See their logs.")
+
+    def _render_here(
+        self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext
+    ) -> list[RenderedImage]:
+        """One pass by a local backend. Those of the GPU's lane run one at a time, also when a job of the cluster's lane
+        has to be drawn here."""
+        local = self._find_local(request.model)
+        if local is None:
+            raise Unreachable("No machine of the cluster answers.", hint="Start one, or check the network.")
+        if next(one.lane for one in local.models() if one.id == request.model) != GPU_LANE:
+            return local.render(request, seeds, ctx)
+        while not self._drawing_here.acquire(timeout=_TURN_SECONDS):
+            ctx.raise_if_cancelled()
+        try:
+            return local.render(request, seeds, ctx)
+        finally:
+            self._drawing_here.release()
 
     def close(self) -> None:
         self._machines.close()
