@@ -43,6 +43,7 @@ from studio.core.image_gate import ImageLimits
 from studio.core.model import CLUSTER_LANE, Model
 from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest
+from studio.core.secrets_filter import redact
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER
 from studio.engine.api_tokens import TokenScope
@@ -452,7 +453,9 @@ def test_tokens_are_one_for_all_or_one_each() -> None:
     assert [one.token for one in parse_machines("http://a,http://b", "x,y")] == ["x", "y"]
     with pytest.raises(NotConfigured):
         parse_machines("http://a,http://b,http://c", "x,y")
-    assert "secret" not in repr(parse_machines("http://a", "secret"))
+    [machine] = parse_machines("http://a", "easel_a-long-secret-token")
+    assert "secret" not in repr(machine)
+    assert "secret" not in redact(f"sent {machine.token}")
 
 
 # who may ask

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from studio.cluster.wire import RENDER_PATH, STATE_PATH, Order, ReplicaState, split_lines
 from studio.core.errors import Forbidden, InvalidRequest, NotConfigured, ProviderError, StudioError, Unreachable
 from studio.core.model import Model
+from studio.core.secrets_filter import remember_secret
 from studio.core.self_check import Check
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def parse_machines(addresses: str, tokens: str) -> list[Machine]:
             f"The cluster has {len(urls)} addresses and {len(given)} tokens.",
             hint="Give one token for all, or one for each address in the same order.",
         )
+    for token in filter(None, given):
+        remember_secret(token)
     return [Machine(url, token) for url, token in zip(urls, given * len(urls), strict=False)]
 
 
@@ -193,8 +196,8 @@ class Machines:
     def mark_lost(self, machine: Machine, problem: str) -> None:
         """`machine` is not asked until it answers again."""
         with self._changed:
-            if machine.state is not None:
-                _log.warning("the machine %s of the cluster was lost: %s", machine.url, problem)
+            if machine.state is not None or machine.problem != problem:
+                _log.warning("the machine %s of the cluster does not draw: %s", machine.url, problem)
             machine.state, machine.problem = None, problem
             self._changed.notify_all()
 
