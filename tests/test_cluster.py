@@ -499,30 +499,29 @@ def test_models_that_cost_money_are_neither_told_nor_run(tmp_path: Path) -> None
         assert served.backend.seen == []
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"protocol": 99},
-        {"seeds": [[-1, None]]},
-        {"seeds": [["x", None]]},
-        {"seeds": [[2**64, None]]},
-        {"seeds": 3},
-        {"request": {"no": "field"}},
-        {"images": {"a": "no image"}},
-        {"images": {"a": "aGVsbG8="}},
-        {"images": []},
-        {"preview_side": "wide"},
-        {"preview_interval": float("inf")},
-    ],
+CHANGES: tuple[dict[str, Any], ...] = (
+    {"protocol": 99},
+    {"seeds": [[-1, None]]},
+    {"seeds": [["x", None]]},
+    {"seeds": [[2**64, None]]},
+    {"seeds": 3},
+    {"request": {"no": "field"}},
+    {"images": {"a": "no image"}},
+    {"images": {"a": "aGVsbG8="}},
+    {"images": []},
+    {"preview_side": "wide"},
 )
-def test_an_order_that_is_none_is_refused(change: dict[str, Any], served: RunningStudio) -> None:
-    order = {**Order(request=ASK, seeds=(ImageSeed(seed=1),), images={}).to_json(), **change}
-    answer = served.open_client().post(RENDER_PATH, content=json.dumps(order))
-    if change == {"preview_interval": float("inf")}:
-        assert answer.status_code in (200, 400)
-    else:
-        assert answer.status_code == 400, answer.text
-        assert served.backend.seen == []
+
+
+def test_an_order_that_is_none_is_refused(served: RunningStudio) -> None:
+    client = served.open_client()
+    right = Order(request=ASK, seeds=(ImageSeed(seed=1),), images={}).to_json()
+    for change in CHANGES:
+        answer = client.post(RENDER_PATH, json={**right, **change})
+        assert answer.status_code == 400, (change, answer.text)
+    for body in (b"", b"[]", b"{", b"[" * 100_000):
+        assert client.post(RENDER_PATH, content=body).status_code == 400
+    assert served.backend.seen == []
 
 
 # a machine lies
