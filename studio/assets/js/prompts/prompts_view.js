@@ -1,6 +1,7 @@
 // @ts-check
 /** The Prompts tab: from a brief to images, personas, descriptions of images, recipes and wildcards. */
 
+import { make } from "../common/dom.js";
 import { BriefView } from "./brief_view.js";
 import { DescribeView } from "./describe_view.js";
 import { PersonaEditor } from "./persona_editor.js";
@@ -16,6 +17,7 @@ import { WildcardEditor } from "./wildcard_editor.js";
 export function mountPromptsView(host) {
   const [brief, personas, describe] = [new BriefView(), new PersonaEditor(), new DescribeView()];
   const [recipes, wildcards] = [new RecipeList(), new WildcardEditor()];
-  host.element.replaceChildren(...[brief, personas, describe, recipes, wildcards].map((part) => part.root));
+  const parts = [brief, personas, describe, recipes, wildcards].map((part) => part.root);
+  host.element.replaceChildren(make("div", { class: "prompts-parts" }, ...parts));
   for (const part of [personas, describe, recipes, wildcards]) void part.start();
 }
