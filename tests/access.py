@@ -17,7 +17,6 @@ from studio.api.rights import NeededRight
 from studio.core.rights import Right
 from studio.tabs.common.current_user import find_right
 
-OPEN = "open"  # the declaration of a route that nobody has to log in for
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _IGNORED_METHODS = {"HEAD", "OPTIONS"}
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 from studio.core.errors import QuotaExceeded
 from studio.core.settings import Settings
@@ -30,11 +29,6 @@ class Usage:
             "SELECT COALESCE(SUM(bytes), 0) AS sum FROM assets WHERE user = ? AND folder = 0", (user,)
         )
         return row["sum"]
-
-    def sum_disk_by_user(self) -> Mapping[str, int]:
-        """The bytes of all users that have files; as `sum_disk`."""
-        rows = self._database.rows("SELECT user, SUM(bytes) AS sum FROM assets WHERE folder = 0 GROUP BY user")
-        return {row["user"]: row["sum"] for row in rows}
 
     def check_images(self, user: str, settings: Settings, *, wanted: int, waiting: int) -> None:
         """Refuse `wanted` images more, where `waiting` are yet to come of jobs that were taken.
