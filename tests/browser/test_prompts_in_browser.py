@@ -42,6 +42,9 @@ def test_a_random_prompt_can_be_drawn_and_taken_back(opener: Opener) -> None:
     expect(page.locator("#negative-prompt textarea")).not_to_have_value("")
     page.get_by_role("button", name="Undo").first.click()
     expect(prompt).to_have_value("my own")
+    page.locator("#prompt-tools").get_by_label("Subject of random prompts").select_option("people")
+    page.get_by_role("button", name="Random prompt").first.click()
+    expect(prompt).to_have_value(re.compile("person"))
 
 
 def test_added_phrases_are_chips_that_take_them_away(opener: Opener) -> None:

@@ -11,6 +11,7 @@ import gradio as gr
 
 from studio.core.errors import UnknownModel
 from studio.engine.studio import Studio
+from studio.prompting.random_prompts import SUBJECTS
 from studio.tabs.common import choice_lists, model_selection
 from studio.tabs.common.events import UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
@@ -20,7 +21,9 @@ from studio.tabs.common.image_fields import build_scripted_field
 def build_prompt_tools(prefix: str = "", pad: str = "", *, restores: bool = False) -> None:
     """The buttons. `pad` names the pad whose image can be described, "" for none; with `restores` the form takes
     settings back from images and infotext."""
-    build_scripted_field("prompts", f"{prefix}prompt-tools", prefix=prefix, pad=pad, restores=restores)
+    build_scripted_field(
+        "prompts", f"{prefix}prompt-tools", prefix=prefix, pad=pad, restores=restores, subjects=SUBJECTS
+    )
 
 
 def build_model_switch(prefix: str = "") -> gr.Textbox:

@@ -24,12 +24,13 @@ import {
  * @typedef {object} Options
  * @property {string} prefix of the form's element ids
  * @property {string} pad name of the pad with the form's image, "" for none
+ * @property {string[]} subjects what random prompts can be about
  * @property {boolean} restores whether the form takes settings back from images and infotext
  */
 
 class PromptTools {
   /** @param {Options} options */
-  constructor({ prefix, pad, restores }) {
+  constructor({ prefix, pad, subjects, restores }) {
     this.prefix = prefix;
     /** @type {AbortController | null} */
     this.abort = null;
@@ -39,6 +40,8 @@ class PromptTools {
     this.undo.hidden = true;
     /** @type {{prompt: string, negative: string} | null} */
     this.before = null;
+    this.subject = make("select", { "aria-label": "Subject of random prompts" }, make("option", { value: "" }, "Any"));
+    this.subject.append(...subjects.map((name) => make("option", { value: name }, capitalise(name))));
     const random = makeButton("⚂ Random prompt", () => this.run(() => this.drawRandom()), {
       title: "Write a random prompt for the chosen model",
     });
@@ -69,6 +72,7 @@ class PromptTools {
     const describer = this.describer ? [this.describer.root] : [];
     const tools = [...this.buttons, this.persona, ...describer, this.stop, this.undo, this.chips, this.advice];
     this.root = make("div", { class: "prompt-tools" }, ...tools);
+    random.after(this.subject);
   }
 
   /** Begin with what has to stand on the page. */
@@ -138,7 +142,7 @@ class PromptTools {
   }
 
   async drawRandom() {
-    const drawn = await drawRandomPrompt(this.model);
+    const drawn = await drawRandomPrompt(this.model, this.subject.value);
     this.write(drawn.prompt, drawn.negativePrompt);
   }
 
@@ -239,6 +243,11 @@ export function mountPromptTools(host, options) {
   const tools = new PromptTools(options);
   host.element.replaceChildren(tools.root);
   void tools.start();
+}
+
+/** @param {string} text */
+function capitalise(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** @param {HTMLElement | null} box */

@@ -40,10 +40,11 @@ export async function deleteWildcard(name) {
 
 /**
  * @param {string} model
+ * @param {string} subject "" for any
  * @returns {Promise<RandomPrompt>}
  */
-export async function drawRandomPrompt(model) {
-  return (await postJson(`${API}/prompts/random`, { model })).prompts[0];
+export async function drawRandomPrompt(model, subject) {
+  return (await postJson(`${API}/prompts/random`, { model, subject })).prompts[0];
 }
 
 /**
