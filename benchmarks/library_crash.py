@@ -31,7 +31,7 @@ library = AssetLibrary(Database(folder / "library.db"), folder)
 print("ready", flush=True)
 while True:
     library.change_many(Change(trash=True), "local", text="")
-    library.undo("local")
+    library.change_many(Change(restore=True), "local", text="")
 """
 
 
