@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from studio.api.rights import needs
 from studio.core.operations import find_operation
 from studio.core.rights import Right
 from studio.core.task import Task
@@ -29,7 +30,8 @@ class FormValues(BaseModel):
 
 def build_check_router(studio: Studio) -> APIRouter:
     """The route that looks at a form."""
-    router, guide = APIRouter(prefix="/page", include_in_schema=False), FormGuide(studio)
+    router = APIRouter(prefix="/page", include_in_schema=False, dependencies=[needs(Right.USE)])
+    guide = FormGuide(studio)
 
     @router.post("/form-check")
     def check_form(body: FormValues, request: Request) -> dict[str, Any]:

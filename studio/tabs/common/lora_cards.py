@@ -12,9 +12,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from studio.api.rights import needs
 from studio.core.errors import ModelBroken, NotFound
 from studio.core.image_gate import ImageLimits, open_image
 from studio.core.model import GPU_LANE
+from studio.core.rights import Right
 from studio.core.weights import WeightFile, WeightKind
 from studio.engine.studio import Studio
 from studio.tabs.common import model_selection
@@ -39,7 +41,8 @@ class LoraFacts:
 
 def build_lora_router(studio: Studio) -> APIRouter:
     """The routes of the cards: all LoRAs, and the preview of one by its name."""
-    router, cards = APIRouter(prefix="/page/loras", include_in_schema=False), LoraCards(studio)
+    router = APIRouter(prefix="/page/loras", include_in_schema=False, dependencies=[needs(Right.USE)])
+    cards = LoraCards(studio)
 
     @router.get("")
     def get_loras(request: Request, model: str = "") -> list[dict[str, Any]]:

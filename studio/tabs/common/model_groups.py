@@ -8,8 +8,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from studio.api.rights import needs
 from studio.core.model import Model
 from studio.core.operations import find_operation
+from studio.core.rights import Right
 from studio.core.task import Task
 from studio.engine.studio import Studio
 from studio.tabs.common.model_selection import AUTOMATIC_MODELS
@@ -37,7 +39,7 @@ class ModelGroup:
 
 def build_groups_router(studio: Studio) -> APIRouter:
     """The route of the page's list of models."""
-    router = APIRouter(prefix="/page", include_in_schema=False)
+    router = APIRouter(prefix="/page", include_in_schema=False, dependencies=[needs(Right.USE)])
 
     @router.get("/models")
     def get_models(request: Request, mode: str = "", operation: str = "") -> list[dict[str, Any]]:

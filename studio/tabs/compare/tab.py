@@ -78,7 +78,7 @@ def build_compare_tab(studio: Studio, page_context: PageContext) -> None:
     for field, name in ((widgets.models, READY_MODELS), (widgets.chooser["model"], READY_MODELS)):
         choice_lists.fetch_on_focus(field, name)
     choice_lists.fetch_on_focus(widgets.chooser["loras"], "loras", [(WITHOUT_LORA, WITHOUT_LORA)])
-    page_context.blocks.load(lambda: render_empty_comparison(studio), None, widgets.result, **UNQUEUED)
+    page_context.blocks.load(show_errors(lambda: render_empty_comparison(studio)), None, widgets.result, **UNQUEUED)
 
 
 def _build_layout(studio: Studio) -> CompareWidgets:
