@@ -38,6 +38,8 @@ def _describe_faces(faces: list[Face], height: int) -> tuple[str, ...]:
 
 
 def _describe_subject(flat: Image.Image) -> tuple[str, ...]:
+    import numpy as np
+
     sure = estimate_subject(flat) > _SURE
     share = float(sure.mean())
     if share < _MIN_SHARE:
@@ -45,7 +47,7 @@ def _describe_subject(flat: Image.Image) -> tuple[str, ...]:
     if share > _MAX_SHARE:
         return ("subject fills the frame",)
     columns = sure.sum(axis=0)
-    centre = float((columns * range(len(columns))).sum() / columns.sum() / (len(columns) - 1)) - 0.5
+    centre = float(np.average(np.arange(len(columns)), weights=columns)) / (len(columns) - 1) - 0.5
     if abs(centre) < _SIDE_SHIFT:
         return ("centred subject",)
     return ("subject on the left" if centre < 0 else "subject on the right",)
