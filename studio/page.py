@@ -13,12 +13,15 @@ import gradio as gr
 from fastapi import FastAPI
 from gradio import themes
 from gradio.components import Component
+from starlette.routing import Mount
 
 import studio as package
 from studio.engine.plugins import discover
 from studio.engine.studio import Studio
 from studio.serving.event_queue import replace_queue
+from studio.serving.frontend_files import find_frontend_folder
 from studio.serving.page_assets import PageAssets
+from studio.serving.page_head import PageHeadMiddleware, list_first_files, render_preloads
 from studio.tabs.common import choice_lists, form_check, lora_cards, model_groups
 from studio.tabs.common import image_routes as images
 from studio.tabs.common.current_user import get_user
@@ -72,7 +75,7 @@ def list_tabs() -> Sequence[Tab]:
     return sorted(discover("studio.tabs", "TAB"), key=lambda tab: tab.order)
 
 
-def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
+def build_page(studio: Studio) -> tuple[DeferringBlocks, PageContext]:
     """The whole page, and the page that its tabs were built into. Imports no torch."""
     settings = studio.settings.current
     tabs = list_tabs()
@@ -150,7 +153,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         if router is not None:
             app.include_router(router)
     blocks, page_context = build_page(studio)
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
         blocks,
         path="/",
@@ -164,10 +167,21 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         favicon_path=str(ASSETS / "mark.svg"),
         theme=build_theme(),
         css_paths=[ASSETS / "css" / f"{name}.css" for name in STYLES],
-        head=VIEWPORT + assets.render_head(theme=settings.theme, forms=page_context.forms),
+        head=VIEWPORT,
         ssr_mode=False,
         pwa=False,
     )
+    mounted = next(route for route in reversed(app.routes) if isinstance(route, Mount))
+    head = _render_preloads(blocks) + assets.render_head(theme=settings.theme, forms=page_context.forms)
+    mounted.app = PageHeadMiddleware(mounted.app, head)
+    return app
+
+
+def _render_preloads(blocks: DeferringBlocks) -> str:
+    """HTML that fetches early what Gradio's page loads step by step."""
+    names = list_first_files(find_frontend_folder().parent, blocks.list_first_types())
+    theme = f'<link rel="preload" as="style" href="theme.css?v={blocks.theme_hash}">'
+    return render_preloads(names, urgent=True) + theme
 
 
 def build_theme() -> themes.Base:

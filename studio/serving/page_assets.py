@@ -81,7 +81,8 @@ class PageAssets:
         values = {"theme": theme, "forms": list(forms), "errorTitles": list_error_titles()}
         settings = json.dumps(values).replace("</", "<\\/")
         preloads = (
-            f'<link rel="modulepreload" href="{self.get_address(name)}">' for name in self.find_imports(ENTRY)[1:]
+            f'<link rel="modulepreload" href="{self.get_address(name)}" fetchpriority="low">'
+            for name in self.find_imports(ENTRY)[1:]
         )
         return "".join(
             (

@@ -161,3 +161,15 @@ def test_scripts_that_ran_before_the_modules_are_made_up_for(opener: Opener) -> 
     page.click("button[role=tab]:has-text('Img2Img')")
     expect(page.locator("#i2i-source .pad-drop")).to_be_visible()
     assert window.complaints == []
+
+
+def test_every_file_that_the_page_loads_at_first_is_named_in_its_head(opener: Opener) -> None:
+    served = opener.serve()
+    page = opener.open_window(served).open()
+    loaded = page.evaluate("performance.getEntriesByType('resource').map((entry) => new URL(entry.name).pathname)")
+    html = httpx.get(served.url).text
+    named = set(re.findall(r'(?:href|src)="(?:\./)?assets/([^"]+)"', html))
+    assert len(named) > 40
+    assert {path.removeprefix("/assets/") for path in loaded if path.startswith("/assets/")} <= named
+    assert "/theme.css" in loaded
+    assert re.search(r'rel="preload" as="style" href="theme\.css\?v=\w{64}"', html)

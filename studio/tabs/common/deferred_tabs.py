@@ -102,6 +102,13 @@ class DeferringBlocks(gr.Blocks):
         page["layout"] = _prune_layout(page["layout"], {content.container_id for content in self._contents})
         return config
 
+    def list_first_types(self) -> set[str]:
+        """The types of the components that are shown at first."""
+        config: Any = self.config
+        first = set(config["page"][_PAGE]["components"])
+        shown = [each for each in config["components"] if each["props"].get("visible") is not False]
+        return {each["type"] for each in shown if each["id"] in first}
+
     async def process_api(self, block_fn: BlockFunction | int, *args: Any, **options: Any) -> dict[str, Any]:
         """Gradio's answer to an event; with the content of a tab, as its page would have been sent it at the start."""
         answer = await super().process_api(block_fn, *args, **options)

@@ -1,0 +1,88 @@
+"""The head of the page: it names early, and once, what Gradio's page loads step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from studio.serving.frontend_files import find_frontend_folder
+from studio.serving.page_head import PageHeadMiddleware, list_first_files, render_preloads
+
+FRONTEND = find_frontend_folder().parent
+PAGE = "<!doctype html><html><head><title>T</title></head><body>&lt;/head> </head></body></html>"
+
+
+def test_the_files_of_the_components_that_are_shown_are_listed_once_and_exist() -> None:
+    names = list_first_files(FRONTEND, {"textbox", "dropdown"})
+    assert len(set(names)) == len(names)
+    assert all((FRONTEND / "assets" / name).is_file() for name in names)
+    assert {name.partition("-")[0] for name in names} >= {"core", "Blocks", "statustracker"}
+    only_text = list_first_files(FRONTEND, {"textbox"})
+    assert set(only_text) < set(names)
+    assert not any(name.startswith("Login-") for name in names), "nobody is asked to log in by Gradio"
+
+
+def test_a_kind_that_gradio_does_not_know_adds_nothing() -> None:
+    assert list_first_files(FRONTEND, {"nonesuch", "a.b["}) == list_first_files(FRONTEND, set())
+
+
+def test_a_frontend_that_is_built_in_another_way_gives_no_names(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text('<script src="./bundle.js"></script>')
+    assert list_first_files(tmp_path, {"textbox"}) == []
+    (tmp_path / "index.html").write_text('<script src="./assets/index-abc.js"></script>')
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "index-abc.js").write_text("import('./Index-1.js')")
+    assert list_first_files(tmp_path, {"textbox"}) == []
+
+
+def test_scripts_and_styles_are_fetched_in_the_way_in_which_gradio_asks_for_them() -> None:
+    html = render_preloads(["a-1.js", "b-2.css"], urgent=False)
+    assert '<link rel="modulepreload" crossorigin href="assets/a-1.js" fetchpriority="low">' in html
+    assert '<link rel="preload" as="style" crossorigin href="assets/b-2.css" fetchpriority="low">' in html
+    assert "fetchpriority" not in render_preloads(["a-1.js"], urgent=True)
+
+
+def answer_page(request: Request) -> Response:
+    return HTMLResponse(PAGE)
+
+
+def answer_error(request: Request) -> Response:
+    return HTMLResponse(PAGE, status_code=404)
+
+
+def answer_json(request: Request) -> Response:
+    return JSONResponse({"page": PAGE})
+
+
+def answer_in_parts(request: Request) -> Response:
+    return StreamingResponse(iter([PAGE[:30], PAGE[30:]]), media_type="text/html")
+
+
+@pytest.fixture
+def client() -> TestClient:
+    answers = {"/": answer_page, "/error": answer_error, "/json": answer_json, "/parts": answer_in_parts}
+    app = Starlette(routes=[Route(path, answer, methods=["GET", "HEAD", "POST"]) for path, answer in answers.items()])
+    return TestClient(PageHeadMiddleware(app, "<!-- hé -->"))
+
+
+def test_the_head_of_a_page_gets_the_hints_at_its_end(client: TestClient) -> None:
+    answer = client.get("/")
+    assert answer.text == PAGE.replace("</title></head>", "</title><!-- hé --></head>")
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+
+
+def test_only_what_is_read_as_a_page_is_changed(client: TestClient) -> None:
+    assert client.post("/").text == PAGE
+    assert client.head("/").headers["Content-Length"] == str(len(PAGE))
+
+
+@pytest.mark.parametrize("path", ["/error", "/json", "/parts"])
+def test_other_answers_stay_as_they_are(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert PAGE in (answer.text, *([answer.json()["page"]] if path == "/json" else []))
