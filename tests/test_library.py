@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 
 import pytest
-from fakes import FakeBackend, draw_fake_image, open_engine, wait_until_final
+from fakes import DEADLINE, FakeBackend, draw_fake_image, open_engine, wait_until_final
 
 from studio.core.errors import NotFound, StorageFailed
 from studio.core.request import GenerationRequest
@@ -112,3 +113,26 @@ def test_a_library_of_a_newer_studio_is_refused(tmp_path):
     connection.close()
     with pytest.raises(StorageFailed, match="newer"):
         Database(tmp_path / "library.db")
+
+
+def test_closing_waits_for_those_who_read(tmp_path):
+    """A statement on a connection that is closed meanwhile ends the whole process."""
+    database = Database(tmp_path / "library.db")
+    reading, go_on, found = threading.Event(), threading.Event(), []
+
+    def read():
+        with database.read() as connection:
+            reading.set()
+            go_on.wait(DEADLINE)
+            found.append(connection.execute("SELECT 1").fetchone()[0])
+
+    reader, closer = threading.Thread(target=read), threading.Thread(target=database.close)
+    reader.start()
+    reading.wait(DEADLINE)
+    closer.start()
+    closer.join(0.1)
+    assert closer.is_alive()
+    go_on.set()
+    reader.join(DEADLINE)
+    closer.join(DEADLINE)
+    assert found == [1]

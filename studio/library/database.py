@@ -170,6 +170,7 @@ class Database:
         self._checkpointing, self._checkpointed = threading.Lock(), 0.0
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
+        self._reading, self._read = 0, threading.Condition()
         with translate_os_errors("the library"):
             path.parent.mkdir(parents=True, exist_ok=True)
             locks = can_lock_ranges(path.parent)
@@ -276,7 +277,7 @@ class Database:
                 yield self._connection
             return
         connection = self._get_reader()
-        with _translate_sqlite_errors():
+        with self._count_reading(), _translate_sqlite_errors():
             connection.execute("BEGIN")
             try:
                 with self.limit_time(connection, seconds):
@@ -284,6 +285,17 @@ class Database:
             finally:
                 connection.set_progress_handler(None, 0)
                 connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def _count_reading(self) -> Generator[None]:
+        with self._read:
+            self._reading += 1
+        try:
+            yield
+        finally:
+            with self._read:
+                self._reading -= 1
+                self._read.notify_all()
 
     @contextlib.contextmanager
     def limit_time(self, connection: sqlite3.Connection, seconds: float) -> Generator[None]:
@@ -320,6 +332,12 @@ class Database:
             return self._connection.execute(sql, parameters).fetchall()
 
     def close(self) -> None:
+        """Close all connections, once those who read have stopped: SQLite crashes where a statement still runs."""
+        with self._lock:
+            for reader in self._readers:
+                reader.interrupt()
+        with self._read:
+            self._read.wait_for(lambda: not self._reading, READ_SECONDS)
         with self._lock:
             for reader in self._readers:
                 reader.close()
