@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import io
 import zipfile
@@ -40,10 +41,23 @@ class Painter(FakeBackend):
         ]
 
 
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[RunningStudio]:
+    backend = Painter(dataclasses.replace(FAKE_MODEL, tasks=DOES))
+    with serve_studio(folder, backend=backend, users=make_users(folder)) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
+    """One studio for all tests that only ask, or are refused."""
+    with serve(tmp_path_factory.mktemp("unchanged")) as served:
+        yield served
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[RunningStudio]:
-    backend = Painter(dataclasses.replace(FAKE_MODEL, tasks=DOES))
-    with serve_studio(tmp_path, backend=backend, users=make_users(tmp_path)) as served:
+    with serve(tmp_path) as served:
         yield served
 
 
@@ -152,24 +166,26 @@ def test_every_field_of_an_edit_reaches_the_request() -> None:
         ({"operation": "erase", "image": "ID", "mask": "ID"}, "No model for erase"),
     ],
 )
-def test_bad_edits_are_refused_at_once_and_say_why(served: RunningStudio, body: dict[str, object], says: str) -> None:
-    ann = served.open_client("ann")
+def test_bad_edits_are_refused_at_once_and_say_why(
+    unchanged: RunningStudio, body: dict[str, object], says: str
+) -> None:
+    ann = unchanged.open_client("ann")
     name = ann.post(f"{API}/inputs", json={"image": text(draw_fake_image(1, 24, 16))}).json()["id"]
     filled = {key: name if value == "ID" else value for key, value in body.items()}
     answer = ann.post(f"{API}/edit", json=filled)
     assert 400 <= answer.status_code < 500
     assert says in answer.json()["error"]
-    assert not served.backend.seen
+    assert not unchanged.backend.seen
 
 
-def test_operations_tell_which_models_do_them_now(served: RunningStudio) -> None:
-    found = served.open_client("ann").get(f"{API}/edit/operations").json()["operations"]
+def test_operations_tell_which_models_do_them_now(unchanged: RunningStudio) -> None:
+    found = unchanged.open_client("ann").get(f"{API}/edit/operations").json()["operations"]
     assert [one["operation"] for one in found] == [operation.task for operation in OPERATIONS]
     by_name = {one["operation"]: one for one in found}
     assert by_name["inpaint"]["models"] == ["fake"]
     assert by_name["erase"]["models"] == []
     assert by_name["erase"]["would"]
-    models = served.open_client("ann").get(f"{API}/models?task=erase").json()["models"]
+    models = unchanged.open_client("ann").get(f"{API}/models?task=erase").json()["models"]
     assert models == []
 
 

@@ -4,6 +4,7 @@ templates."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import tomllib
 import zipfile
@@ -24,13 +25,26 @@ API = "/api/image-studio"
 STORY, SMALL = "instagram.story", "twitter.profile"  # 1080 × 1920, 400 × 400
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[RunningStudio]:
-    social, painter, backends = make_social_parts(tmp_path)
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[RunningStudio]:
+    social, painter, backends = make_social_parts(folder)
     with serve_studio(
-        tmp_path, backend=backends, social=social, default_model="fake", users=make_users(tmp_path)
+        folder, backend=backends, social=social, default_model="fake", users=make_users(folder)
     ) as served:
         served.backend = painter
+        yield served
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
+    """One studio for all tests that only ask, or are refused."""
+    with serve(tmp_path_factory.mktemp("unchanged")) as served:
+        yield served
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[RunningStudio]:
+    with serve(tmp_path) as served:
         yield served
 
 
@@ -124,9 +138,9 @@ def test_a_small_image_is_enlarged_by_a_network_when_asked(served: RunningStudio
     ],
 )
 def test_what_cannot_be_made_is_refused_before_there_is_a_job(
-    served: RunningStudio, body: dict[str, Any], status: int, says: str
+    unchanged: RunningStudio, body: dict[str, Any], status: int, says: str
 ) -> None:
-    ann = served.open_client("ann")
+    ann = unchanged.open_client("ann")
     filled = {name: text(draw_fake_image(1, 64, 64)) if value == "P" else value for name, value in body.items()}
     answer = ann.post(f"{API}/social/optimize", json=filled)
     assert answer.status_code == status, answer.text
@@ -166,8 +180,8 @@ def test_an_edit_goes_on_to_formats_and_an_unknown_one_is_refused(served: Runnin
     assert "twitter.header" in refused.json()["details"]["hint"]
 
 
-def test_platforms_tell_their_formats_limits_and_sources(served: RunningStudio) -> None:
-    ann = served.open_client("ann")
+def test_platforms_tell_their_formats_limits_and_sources(unchanged: RunningStudio) -> None:
+    ann = unchanged.open_client("ann")
     found = ann.get(f"{API}/social/platforms").json()
     assert found["asOf"] >= "2026-01-01"
     assert {"instagram", "facebook", "twitter", "linkedin", "youtube", "pinterest", "tiktok"} <= {
@@ -186,8 +200,8 @@ def test_platforms_tell_their_formats_limits_and_sources(served: RunningStudio) 
     assert (unknown.status_code, unknown.json()["details"]["near"][0]) == (404, "instagram")
 
 
-def test_zones_and_frame_come_as_drawings(served: RunningStudio) -> None:
-    ann = served.open_client("ann")
+def test_zones_and_frame_come_as_drawings(unchanged: RunningStudio) -> None:
+    ann = unchanged.open_client("ann")
     zones = ann.get(f"{API}/social/formats/{STORY}/zones.svg")
     assert zones.headers["content-type"].startswith("image/svg+xml")
     assert 'viewBox="0 0 1080 1920"' in zones.text
@@ -205,8 +219,8 @@ def test_own_formats_take_part(served: RunningStudio, tmp_path: Path) -> None:
     }
 
 
-def test_templates_are_listed_searched_and_recommended(served: RunningStudio) -> None:
-    ann = served.open_client("ann")
+def test_templates_are_listed_searched_and_recommended(unchanged: RunningStudio) -> None:
+    ann = unchanged.open_client("ann")
     everything = ann.get(f"{API}/templates").json()["templates"]
     assert len(everything) >= 40
     product = ann.get(f"{API}/templates?platform=instagram&purpose=product").json()["templates"]
@@ -237,9 +251,9 @@ def test_templates_are_listed_searched_and_recommended(served: RunningStudio) ->
     ],
 )
 def test_wrong_questions_are_answered_with_what_would_do(
-    served: RunningStudio, path: str, status: int, says: str
+    unchanged: RunningStudio, path: str, status: int, says: str
 ) -> None:
-    answer = served.open_client("ann").get(f"{API}/{path}")
+    answer = unchanged.open_client("ann").get(f"{API}/{path}")
     assert (answer.status_code, says in answer.text) == (status, True), answer.text
 
 
@@ -290,15 +304,15 @@ def test_a_recipe_becomes_a_template(served: RunningStudio) -> None:
         ({"name": "A", "format": STORY, "image": "nothing-0"}, 404, "hint"),
     ],
 )
-def test_a_wrong_template_is_refused(served: RunningStudio, body: dict[str, Any], status: int, says: str) -> None:
-    ann = served.open_client("ann")
+def test_a_wrong_template_is_refused(unchanged: RunningStudio, body: dict[str, Any], status: int, says: str) -> None:
+    ann = unchanged.open_client("ann")
     answer = ann.post(f"{API}/templates", json=body)
     assert (answer.status_code, says in answer.text) == (status, True), answer.text
     assert ann.get(f"{API}/templates?own=true").json()["templates"] == []
 
 
-def test_what_ships_cannot_be_deleted_and_a_broken_file_changes_nothing(served: RunningStudio) -> None:
-    ann = served.open_client("ann")
+def test_what_ships_cannot_be_deleted_and_a_broken_file_changes_nothing(unchanged: RunningStudio) -> None:
+    ann = unchanged.open_client("ann")
     ours = ann.get(f"{API}/templates").json()["templates"][0]["id"]
     assert ann.delete(f"{API}/templates/{ours}").status_code == 400
     broken = ann.post(f"{API}/templates/import", files={"file": ("a.toml", b"[[template]]\nid = 'x'\n")})
@@ -306,8 +320,8 @@ def test_what_ships_cannot_be_deleted_and_a_broken_file_changes_nothing(served: 
     assert ann.get(f"{API}/templates?own=true").json()["templates"] == []
 
 
-def test_the_routes_stand_in_the_docs_and_want_a_login(served: RunningStudio) -> None:
-    paths = served.open_client("ann").get("/api/openapi.json").json()["paths"]
+def test_the_routes_stand_in_the_docs_and_want_a_login(unchanged: RunningStudio) -> None:
+    paths = unchanged.open_client("ann").get("/api/openapi.json").json()["paths"]
     for path in (
         "social/optimize",
         "social/platforms/{platform}/formats",
@@ -315,4 +329,4 @@ def test_the_routes_stand_in_the_docs_and_want_a_login(served: RunningStudio) ->
         "templates/recommend",
     ):
         assert f"{API}/{path}" in paths
-    assert served.open_client().get(f"{API}/templates").status_code == 401
+    assert unchanged.open_client().get(f"{API}/templates").status_code == 401

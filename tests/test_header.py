@@ -42,6 +42,7 @@ def test_a_sound_file_gives_shapes_dtypes_and_metadata(tmp_path: Path) -> None:
     assert not header.has_tensors("a", "c")
 
 
+@pytest.mark.torch
 def test_what_the_library_writes_is_read(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file

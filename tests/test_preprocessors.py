@@ -143,6 +143,7 @@ def test_map_sizes() -> None:
     assert compute_map_size(9000, 100, 100) == (9000, 100)
 
 
+@pytest.mark.torch
 def test_canny_is_the_annotators_own_map() -> None:
     from controlnet_aux import CannyDetector
 
