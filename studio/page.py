@@ -75,6 +75,11 @@ def list_tabs() -> Sequence[Tab]:
     return sorted(discover("studio.tabs", "TAB"), key=lambda tab: tab.order)
 
 
+def make_panel_id(tab: Tab) -> str:
+    """The id of the tab's content; one with a space could not be referred to by `aria-controls`."""
+    return f"tab-{tab.title.lower().replace(' ', '-')}"
+
+
 def build_page(studio: Studio) -> tuple[DeferringBlocks, PageContext]:
     """The whole page, and the page that its tabs were built into. Imports no torch."""
     settings = studio.settings.current
@@ -88,7 +93,7 @@ def build_page(studio: Studio) -> tuple[DeferringBlocks, PageContext]:
         page_context = PageContext(blocks=blocks, store=store, send=SendRegistry(studio.engine, store))
         with gr.Tabs(elem_classes="tabs") as row:
             for tab in tabs:
-                with gr.Tab(tab.title, id=tab.title.lower(), elem_id=f"tab-{tab.title.lower()}") as place:
+                with gr.Tab(tab.title, id=tab.title.lower(), elem_id=make_panel_id(tab)) as place:
                     if tab is tabs[0]:
                         tab.build(studio, page_context)
                         continue

@@ -88,7 +88,7 @@ class BrowserWindow:
         if title in FORMS:
             page.wait_for_function("(form) => window.easel.areRestored([form])", arg=FORMS[title])
         else:
-            page.wait_for_selector(f'[id="tab-{title.lower()}"] .column > *', state="attached")
+            page.wait_for_selector(f"#tab-{title.lower().replace(' ', '-')} .column > *", state="attached")
 
     def configure(self, title: str) -> None:
         """Open a page of Configurations."""

@@ -11,7 +11,7 @@ import { TAB_TEXTS } from "./tab_texts.js";
 export function startTabHints() {
   followPageChanges(() => {
     for (const { tab, title, text } of TAB_TEXTS) {
-      const panel = find(`[id="tab-${tab}"]`);
+      const panel = find(`#tab-${tab.replaceAll(" ", "-")}`);
       if (!panel || "hinted" in panel.dataset) continue;
       panel.dataset.hinted = "";
       if (!readPreferences().closedHints.includes(tab)) panel.prepend(buildHint(tab, text));

@@ -33,7 +33,7 @@ export const TAB_TEXTS = [
   {
     tab: "prompts",
     title: "Prompts",
-    text: "Write what the image is for and for whom. The prompts that are suggested go to Txt2Img when you tick them.",
+    text: "Write what the image is for and for whom, tick the prompts that you like, and generate them.",
   },
   {
     tab: "library",
@@ -43,7 +43,7 @@ export const TAB_TEXTS = [
   {
     tab: "compare",
     title: "Compare",
-    text: "Choose several models and press Compare: all of them get the same prompt and seed.",
+    text: "Choose models, LoRAs, seeds or settings, and press Compare: the rest stays the same for all.",
   },
   {
     tab: "configurations",

@@ -85,17 +85,17 @@ class FormatList {
    * @returns {HTMLElement}
    */
   buildGroup(platform) {
-    const toggleAll = (/** @type {MouseEvent} */ event) => {
-      event.preventDefault(); // else the click would fold the group too
+    const toggleAll = () => {
       const ids = platform.formats.map((format) => format.id);
       const chosen = this.getChosen();
       this.toggle(ids, !ids.every((id) => chosen.includes(id)));
     };
     const all = makeButton("All", toggleAll, { "aria-label": `All of ${platform.title}` });
     const title = make("strong", {}, platform.title);
-    const summary = make("summary", {}, title, make("span", { class: "formats-some" }), all);
+    const summary = make("summary", {}, title, make("span", { class: "formats-some" }));
     const list = make("div", { class: "formats-list" }, ...platform.formats.map((format) => this.buildRow(format)));
-    return make("details", { class: "formats-group", "data-platform": platform.id }, summary, list);
+    const group = make("details", { class: "formats-group", "data-platform": platform.id }, summary, list);
+    return make("div", { class: "formats-platform" }, group, all);
   }
 
   /**
