@@ -23,7 +23,7 @@ from studio.providers.common.service_backend import Service
 from studio.providers.openai import PROVIDER
 from studio.tabs.common.fold_states import MAX_STATE_CHARS, describe_folds
 from studio.tabs.common.form_fields import build_detail_fields
-from studio.tabs.common.hires_fields import build_hires_fields
+from studio.tabs.common.hires_fields import build_hires_accordion
 
 LORA_TENSOR = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
 TRAINED = dataclasses.replace(FAKE_MODEL, id="trained", title="Trained", sizes=Sizes(liked=((512, 512), (512, 768))))
@@ -191,7 +191,7 @@ def test_a_fold_of_a_grid_on_one_axis_or_with_unreadable_values_says_so() -> Non
 
 def test_the_form_that_the_page_begins_with_has_no_states() -> None:
     with gr.Blocks():
-        fields = build_detail_fields() | build_hires_fields(FAKE_MODEL)
+        fields = build_detail_fields() | build_hires_accordion(FAKE_MODEL)
     assert describe_folds({name: getattr(field, "value", None) for name, field in fields.items()}) == {}
 
 

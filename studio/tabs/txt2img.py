@@ -36,7 +36,7 @@ from studio.tabs.common.events import UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_guide import FormGuide
 from studio.tabs.common.form_values import parse_request, read_form, write_form
-from studio.tabs.common.hires_fields import build_hires_fields
+from studio.tabs.common.hires_fields import build_hires_accordion
 from studio.tabs.common.result_panel import render_empty_result, render_model_note
 from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.common.tab_view import TabView
@@ -125,8 +125,7 @@ def _build_settings(
     fields |= form_fields.build_sampling_fields(model) | form_fields.build_seed_fields()
     with gr.Accordion("LoRA", open=False, elem_id="loras"):
         fields |= form_fields.build_lora_fields()
-    with gr.Accordion("Hires fix", open=False, elem_id="hires"):
-        fields |= build_hires_fields(model)
+    fields |= build_hires_accordion(model)
     steers = Feature.CONTROL in model.features
     with gr.Accordion("ControlNet", open=False, visible=steers, elem_id="control") as frame:
         units = control_fields.build_control_units(studio.engine.models(Task.PREPROCESS), "", own=True)

@@ -106,13 +106,15 @@ function renderCard(lora, read, write) {
     "aria-label": `Weight of ${lora.title}`,
   });
   const words = lora.words.slice(0, SHOWN_WORDS).map(renderWord);
-  const add = makeButton("Add", () => {
+  const add = makeButton("Add", (event) => {
     const chosen = findAll(".lora-word input", card).filter((box) => box instanceof HTMLInputElement && box.checked);
     const texts = chosen.map((box) => box.parentElement?.textContent ?? "");
     write(addLora(read(), lora.name, Number(weight.value) || lora.weight, texts));
     add.textContent = "Added";
+    if (!event.shiftKey) card.closest("dialog")?.close();
   });
   add.setAttribute("aria-label", `Add ${lora.title}`);
+  add.title = "With Shift held, the cards stay open";
   const facts = lora.fits ? lora.name : `${lora.name} · made for ${lora.family}`;
   card.append(picture, make("b", {}, lora.title), make("small", {}, facts));
   if (words.length) card.append(make("span", { class: "lora-words" }, ...words));
