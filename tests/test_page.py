@@ -21,7 +21,7 @@ from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.user import LOCAL_USER
 from studio.engine.storage import outputs as outputs_module
-from studio.page import mount
+from studio.page import list_tabs, mount
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.local_backend import LocalPipelines
@@ -66,6 +66,21 @@ def store(folder: Path) -> LocalPipelines:
 def test_the_page_is_up_before_torch(tmp_path: Path) -> None:
     built = subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert built.returncode == 0, built.stderr
+
+
+def test_every_tab_is_there_in_its_order() -> None:
+    # A tab that cannot be imported is left out with a line in the log, so that the others still open.
+    assert [tab.title for tab in list_tabs()] == [
+        "Txt2Img",
+        "Img2Img",
+        "Extras",
+        "Social Optimizer",
+        "Prompts",
+        "Library",
+        "Compare",
+        "Configurations",
+        "Home",
+    ]
 
 
 def test_the_public_events_have_stable_names(tmp_path: Path) -> None:
