@@ -1,11 +1,14 @@
-"""`make docs`: images of Txt2Img and Configurations, made by the real studio with the embedded model, and the tables of
-providers and of request fields."""
+"""`make docs`: images of every tab, made by the real studio with the embedded model, and the tables of providers and of
+request fields."""
 
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -16,8 +19,22 @@ from tools import field_tables, provider_tables
 
 IMAGES = Path("docs/images")
 SIZES = {"1440": (1440, 900), "1024": (1024, 768), "390": (390, 844)}
-PROMPT = "a red apple"
+LOOKS = ("light", "dark")
+TABS = {  # by the name of the image file
+    "txt2img": "Txt2Img",
+    "img2img": "Img2Img",
+    "extras": "Extras",
+    "social": "Social Optimizer",
+    "prompts": "Prompts",
+    "library": "Library",
+    "compare": "Compare",
+    "configurations": "Configurations",
+    "home": "Home",
+}
+PROMPTS = ("a green pear", "a yellow lemon", "a blue fish", "a red apple")  # the last one is shown in Txt2Img
+BRIEF = "An Instagram post for a bakery in Lisbon, autumn, warm light"
 TIMEOUT_MS = 180_000  # ms: the first image loads the model
+SETTLE_MS = 800  # ms that previews and thumbnails are given
 QUALITY = 80
 
 
@@ -29,37 +46,82 @@ def main() -> int:
     provider_tables.main()
     field_tables.main()
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with start_studio() as url, sync_playwright() as playwright:
+    with start_studio() as url, sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder) / "cat.png"
+        _save_photo(photo)
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        _generate_images(browser.new_page(), url)  # loads the model, so that the images show what every later job takes
-        for look in ("light", "dark"):
-            for name, (width, height) in SIZES.items():
-                _capture_tabs(browser, url, f"{name}-{look}", width, height)
+        for look in LOOKS:
+            _capture_tabs(browser, url, look, photo)
         browser.close()
     return 0
 
 
-def _capture_tabs(browser: Browser, url: str, suffix: str, width: int, height: int) -> None:
-    look = "dark" if suffix.endswith("dark") else "light"
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=look)
-    _generate_images(page, url)
-    _save_screenshot(page, f"txt2img-{suffix}")
-    page.click("button[role=tab]:has-text('Configurations')")
-    page.wait_for_selector("#models-table table")
-    _save_screenshot(page, f"configurations-{suffix}")
+def _save_photo(path: Path) -> None:
+    from skimage import data
+
+    Image.fromarray(data.chelsea()).save(path)
+
+
+def _capture_tabs(browser: Browser, url: str, look: str, photo: Path) -> None:
+    """Every tab at every size, in one window, as its content is the same at all."""
+    page = _open_page(browser, url, look)
+    for prompt in PROMPTS:
+        _generate_images(page, prompt)
+    for name, title in TABS.items():
+        page.set_viewport_size({"width": 1440, "height": 900})
+        page.locator(f"button[role=tab]:has-text('{title}')").first.click()
+        page.wait_for_selector(f"#tab-{title.lower().replace(' ', '-')} .column > *", state="attached")
+        if name in FILLERS:
+            FILLERS[name](page, photo)
+        for size, (width, height) in SIZES.items():
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(SETTLE_MS)
+            _save_screenshot(page, f"{name}-{size}-{look}")
     page.close()
 
 
-def _generate_images(page: Page, url: str) -> None:
+def _open_page(browser: Browser, url: str, look: str) -> Page:
+    """A page that is used for the second time: its hints are closed."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme="dark" if look == "dark" else "light")
+    closed = json.dumps({"closedHints": [title.lower() for title in TABS.values()]})
+    page.add_init_script(f"localStorage.setItem('easel-preferences', {json.dumps(closed)})")
     page.set_default_timeout(TIMEOUT_MS)
     page.goto(url)
     page.wait_for_function("window.easel && window.easel.restored")
-    page.fill("#prompt textarea", PROMPT)
+    return page
+
+
+def _generate_images(page: Page, prompt: str) -> None:
+    page.fill("#prompt textarea", prompt)
     page.fill("#count input", "4")
     page.keyboard.press("Control+Enter")
-    page.wait_for_selector('.result[data-status="finished"]')
-    page.wait_for_load_state("networkidle")
+    page.wait_for_selector(f'.result[data-status="finished"] img[alt="Generated image: {prompt}"]')
+
+
+def _fill_img2img(page: Page, photo: Path) -> None:
+    page.set_input_files("#i2i-source input[type=file]", photo)
+
+
+def _fill_extras(page: Page, photo: Path) -> None:
+    page.set_input_files("#ext-images input[type=file]", photo)
+
+
+def _fill_social(page: Page, photo: Path) -> None:
+    page.set_input_files("#social-images input[type=file]", photo)
+
+
+def _fill_prompts(page: Page, _: Path) -> None:
+    page.locator("#prompts-view textarea").first.fill(BRIEF)
+
+
+FILLERS: dict[str, Callable[[Page, Path], None]] = {
+    "img2img": _fill_img2img,
+    "extras": _fill_extras,
+    "social": _fill_social,
+    "prompts": _fill_prompts,
+}
+"""What is put into a tab that is empty at first."""
 
 
 def _save_screenshot(page: Page, name: str) -> None:
