@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
 
-_NUMBER = r"[+-]?\s*(?:\d+(?:\.\d*)?|\.\d+)"
+_NUMBER = r"(?:[+-]\s*)?(?:\d+(?:\.\d*)?|\.\d+)"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*-\s*({_NUMBER})\s*(?:\(\s*({_NUMBER})\s*\)|\[\s*(\d+)\s*\])?\s*")
 _MAX_RANGE_VALUES = 1000  # values of one range
 

@@ -33,12 +33,14 @@ _LOOK_ALIKES = str.maketrans(
 )
 _LEET = str.maketrans("0134578@$!", "oieastbasi")
 _LEET_L = str.maketrans({"1": "l", "!": "l"})
-_TOKEN = re.compile(r"[^\W_][^\W_]*(?:[@$!]+[^\W_]+)*|[@$!]+[^\W_]+")
+# Both without a second look at what was matched: a prompt of one character 20,000 times must not hold the studio up.
+_TOKEN = re.compile(r"[^\W_]++(?:[@$!]++[^\W_]++)*+|(?<![@$!])[@$!]++[^\W_]++")
 _INSIDE_WORD = re.compile(r"(?<=[^\W\d_])[()\[\]{}*|\\/.,'’\"“”~^_+:;<>-]{1,6}(?=[^\W\d_])")
 _WEIGHT = re.compile(r":\s*[0-9.]+\s*(?=[)\]>])")
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # scripts without spaces, and Korean
-_AGE = re.compile(r"\b(?:aged?\s+(\d{1,2})|(\d{1,2})\s*-?\s*(?:yo|y o|yrs?|years?|year)\b(?:[\s-]*old)?)")
+_AGE = re.compile(r"\b(?:aged?\s+(\d{1,2})|(\d{1,2})\s*(?:-\s*)?(?:yo|y o|yrs?|years?|year)\b(?:[\s-]*old)?)")
 _SHORTEST_RUN = 3  # single letters that are read as one word
+_LONGEST_KNOWN = 40  # characters of a word whose forms are remembered
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class _Reading:
     def __init__(self, text: str, words: Sequence[str], plain: frozenset[str] = frozenset()) -> None:
         """`plain` are the words of the text as it stands; a term has to have another one."""
         self.compact = "".join(text.split())
-        self.words = [_list_forms(word) for word in words]
+        self.words = [_find_forms(word) for word in words]
         self._new = [word not in plain for word in words]
 
     def has(self, term: _Term, place: int) -> bool:
@@ -230,7 +232,15 @@ def _join_single_letters(words: Sequence[str]) -> list[str]:
     return joined
 
 
+def _find_forms(word: str) -> frozenset[str]:
+    return _remember_forms(word) if len(word) <= _LONGEST_KNOWN else _list_forms(word)
+
+
 @functools.lru_cache(maxsize=50_000)
+def _remember_forms(word: str) -> frozenset[str]:
+    return _list_forms(word)
+
+
 def _list_forms(word: str) -> frozenset[str]:
     """What `word` may be read as: itself, with look-alikes as Latin letters, and with digits as letters."""
     forms = {word}

@@ -6,9 +6,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from studio.api.rights import needs
+from studio.core.fields import MAX_PROMPT_CHARS
 from studio.core.operations import find_operation
 from studio.core.rights import Right
 from studio.core.task import Task
@@ -20,12 +21,25 @@ from studio.tabs.common.form_guide import FormGuide
 from studio.tabs.common.form_warnings import list_warnings
 
 MAX_VALUES = 400
+MAX_TEXT = 4 * MAX_PROMPT_CHARS  # characters of one value
+MAX_NUMBER = 1e15
 
 
 class FormValues(BaseModel):
     """The values of a form by name, as the browser has them."""
 
     values: Annotated[dict[str, Any], Field(max_length=MAX_VALUES)]
+
+    @field_validator("values")
+    @classmethod
+    def check_sizes(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Refuse texts and numbers that no form has: the texts would be read for minutes."""
+        for name, value in values.items():
+            if isinstance(value, str) and len(value) > (MAX_PROMPT_CHARS if "prompt" in name else MAX_TEXT):
+                raise ValueError(f"{name[:80]} is too long")
+            if isinstance(value, int | float) and not -MAX_NUMBER <= value <= MAX_NUMBER:
+                raise ValueError(f"{name[:80]} is no number of a form")
+        return values
 
 
 def build_check_router(studio: Studio) -> APIRouter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from studio.tabs.common.prompt_notes import draw_prompts
 LEAST_AREA, MOST_AREA = 0.45, 1.8  # of the areas that a model was trained at; outside, images fall apart or repeat
 _EMBEDDING = re.compile(r"\bembedding:([^\s,:()\[\]<>{}|]+)", re.IGNORECASE)  # as ComfyUI's users write it
 _PROMPTS = ("prompt", "negative_prompt")
+_MAX_NAMES = 20  # of each text that are warned of
 
 Values = Mapping[str, Any]
 
@@ -106,9 +108,8 @@ def _warn_of_loras(weights: Sequence[WeightFile], texts: Mapping[str, str]) -> I
         except InvalidRequest as error:
             yield FormWarning(text=f"{error.message} {error.hint}")
             continue
-        for lora in list_tag_names(text):
-            if any(is_same_name(each, lora) for each in known):
-                continue
+        missing = (lora for lora in list_tag_names(text) if not any(is_same_name(each, lora) for each in known))
+        for lora in itertools.islice(missing, _MAX_NAMES):
             other = _find_similar(lora, known)
             renamed = rename_tags(text, lora, other)
             yield FormWarning(
@@ -121,9 +122,9 @@ def _warn_of_loras(weights: Sequence[WeightFile], texts: Mapping[str, str]) -> I
 def _warn_of_embeddings(weights: Sequence[WeightFile], texts: Mapping[str, str]) -> Iterator[FormWarning]:
     known = [weight.name for weight in weights if weight.kind is WeightKind.EMBEDDING and not weight.problem]
     for name, text in texts.items():
-        for embedding in dict.fromkeys(match[1] for match in _EMBEDDING.finditer(text)):
-            if any(is_same_name(each, embedding) for each in known):
-                continue
+        named = dict.fromkeys(match[1] for match in _EMBEDDING.finditer(text))
+        missing = (one for one in named if not any(is_same_name(each, one) for each in known))
+        for embedding in itertools.islice(missing, _MAX_NAMES):
             other = _find_similar(embedding, known)
             yield FormWarning(
                 text=f"There is no embedding “{embedding}”.",
@@ -149,7 +150,7 @@ def _find_similar(name: str, known: Sequence[str]) -> str:
 
 def _tidy_commas(text: str) -> str:
     """`text` without the empty places that a removed word leaves between commas."""
-    return re.sub(r"(?:\s*,){2,}", ",", re.sub(r"[ \t]{2,}", " ", text)).strip(" ,")
+    return re.sub(r"(?<!\s)\s*,(?:\s*,)+", ",", re.sub(r"[ \t]{2,}", " ", text)).strip(" ,")
 
 
 def _warn_of_size(model: Model, values: Values) -> Iterator[FormWarning]:
