@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fakes import open_engine, wait_until_final
 
 from studio.core import grid_values
-from studio.core.errors import InvalidRequest
-from studio.core.trust import Stage
+from studio.core.errors import ContentRefused, InvalidRequest
+from studio.core.grid import expand_cells
+from studio.core.request import Axis, GenerationRequest
+from studio.core.trust import MINORS, Stage
+from studio.core.user import User
+from studio.engine.engine import Engine
+from studio.engine.lookups import Lookups
 from studio.tabs.common.form_check import MAX_TEXT, FormValues
 from studio.tabs.common.form_warnings import _tidy_commas  # pyright: ignore[reportPrivateUsage]
+from studio.trust.moderator import Filters
 from studio.trust.words import WordFilter
 
+ANN = User("ann")
 LONG = 400_000  # characters; what takes the square of it takes longer than any test may
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("text", ["@" * LONG, "a" + "!" * LONG, "naked 1" + " " * LONG + "x", "a!@" * (LONG // 3)])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@" * LONG,
+        "a" + "!" * LONG,
+        "naked 1" + " " * LONG + "x",
+        "a!@" * (LONG // 3),
+        "[a|" * (LONG // 3),
+        "<a:" * (LONG // 3),
+    ],
+)
 def test_no_prompt_keeps_the_word_lists_busy(text: str) -> None:
     WordFilter.load(Path("no such file")).check([text], Stage.PROMPT)
 
@@ -41,3 +60,53 @@ def test_no_prompt_keeps_the_check_of_a_form_busy() -> None:
 def test_a_form_with_what_no_form_holds_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"too long|no number"):
         FormValues(values=values)
+
+
+def open_moderated(root: Path, **settings: object) -> Engine:
+    return open_engine(root, lookups=Lookups(moderator=Filters(root / "words.toml")), **settings)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"prompt": "a naXed child", "axes": (Axis(parameter="Prompt S/R", values=("X", "k")),)},
+        {"prompt": "a {naXed|naXed} child", "axes": (Axis(parameter="Prompt S/R", values=("X", "k")),)},
+        {"prompt": "a room", "negative_prompt": "a naked child", "negative_weight": -1.0},
+        {"prompt": "a {big|small} room", "negative_prompt": "a naked child", "negative_weight": -1.0},
+    ],
+)
+def test_no_grid_and_no_weight_leads_past_the_rule_for_minors(tmp_path: Path, fields: dict[str, Any]) -> None:
+    engine = open_moderated(tmp_path, moderation="off")
+    with pytest.raises(ContentRefused) as caught:
+        engine.submit(GenerationRequest(**fields), ANN)
+    assert caught.value.details["category"] == MINORS
+    engine.close()
+
+
+def test_negative_prompts_and_grids_that_keep_it_out_still_pass(tmp_path: Path) -> None:
+    engine = open_moderated(tmp_path, moderation="block")
+    axis = Axis(parameter="Prompt S/R", values=("X", "red", "blue"))
+    request = GenerationRequest(prompt="an X room", negative_prompt="a naked child", axes=(axis,))
+    assert len(wait_until_final(engine.submit(request, ANN)).assets) == 4
+    engine.close()
+
+
+def test_no_grid_builds_a_prompt_of_any_length(tmp_path: Path) -> None:
+    axis = Axis(parameter="Prompt S/R", values=("a", "b" * 20_000))
+    with pytest.raises(InvalidRequest, match="characters"):
+        expand_cells(GenerationRequest(prompt="a" * 20_000, axes=(axis,)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "naked chi<lora:ink:0>ld",
+        "naked [chi|chi]ld",
+        "na<lora:a:1>ked <lora:b:1>ch[il|x]d",
+        "nude, age: 12",
+        "nude 9 y.o.",
+    ],
+)
+def test_no_syntax_of_prompts_hides_a_word(text: str) -> None:
+    [found] = WordFilter.load(Path("no such file")).check([text], Stage.PROMPT)
+    assert found.category == MINORS

@@ -12,7 +12,7 @@ from typing import Any
 
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import RANDOM_SEED, FieldSpec, GridAxis
-from studio.core.fields import REQUEST_FIELDS
+from studio.core.fields import MAX_PROMPT_CHARS, REQUEST_FIELDS
 from studio.core.grid_values import parse_floats, parse_integers, parse_replacements, parse_sizes, parse_texts
 from studio.core.lora_tags import change_tags, split_tags
 from studio.core.number_format import format_number
@@ -148,6 +148,11 @@ def _replace_in_prompts(request: GenerationRequest, values: list[Any], index: in
         raise InvalidRequest(
             f"Prompt S/R looks for {sought!r}, which is in no prompt.",
             hint="The first value must be a part of the prompt as it stands.",
+        )
+    longest = max(len(prompt) + prompt.count(sought) * (len(put) - len(sought)) for prompt in prompts)
+    if longest > MAX_PROMPT_CHARS:  # before any is built
+        raise InvalidRequest(
+            f"A prompt of the grid would have {longest:,} characters.", hint=f"Use at most {MAX_PROMPT_CHARS:,}."
         )
     changed = [prompt.replace(sought, put) for prompt in prompts]
     names = ("prompt", "negative_prompt", "template", "negative_template")

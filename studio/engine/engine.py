@@ -529,6 +529,8 @@ class Engine(Gallery):
             raise Forbidden(f"{model.title} does not run on this machine.", hint="Use one of its own models.")
         model.check(request)
         check_backend_names(backend, request)
+        # Of one pass nothing is drawn any more: texts beside the prompt itself would only hide it from the filters.
+        request = request.replace(drawn=(), axes=(), batch=(), then=())
         self.moderation.check_request(request, context.user, self._settings.current)
 
         def work() -> list[RenderedImage]:

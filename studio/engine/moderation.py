@@ -15,6 +15,7 @@ from studio.core.result import Asset
 from studio.core.settings import Settings
 from studio.core.trust import MINORS, Moderator, Stage, Verdict
 from studio.engine.audit import AuditEvent, AuditLog
+from studio.engine.jobs.passes import plan_images
 
 PREVIEW_SIDE = 24  # px of previews where images may be held back
 _HOLDING = ("blur", "block")
@@ -99,12 +100,22 @@ def limit_preview(side: int, settings: Settings) -> int:
 
 
 def list_texts(request: GenerationRequest) -> list[str]:
-    """All texts that say what is to be seen in one image, as one text; where prompts are drawn, one for each image."""
+    """All texts that say what is to be seen in one image, as one text; where prompts are drawn, or a grid puts other
+    words into them, one for each image."""
+    if request.axes:  # of which each may bring half a word
+        return list(dict.fromkeys(text for image in plan_images(request) for text in list_texts(image.request)))
+    asked = (request, *request.then)
+    turned = any(one.negative_weight < 0 for one in asked)  # then negative prompts say what is to be seen
     if not request.drawn:
-        return ["\n".join(iterate_texts(request))]
+        against = [text for one in asked for text in _list_negative_prompts(one)] if turned else []
+        return ["\n".join((*iterate_texts(request), *against))]
     same = list(iterate_texts(request.replace(prompt="", drawn=())))
     # prompts and negative prompts take turns
-    return ["\n".join((*texts[::2], *same)) for texts in dict.fromkeys(request.drawn)]
+    return ["\n".join((*texts[:: 1 if turned else 2], *same)) for texts in dict.fromkeys(request.drawn)]
+
+
+def _list_negative_prompts(request: GenerationRequest) -> list[str]:
+    return [request.negative_prompt, *([request.hires.negative_prompt] if request.hires is not None else [])]
 
 
 def iterate_texts(value: Any, name: str = "") -> Iterator[str]:

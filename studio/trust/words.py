@@ -36,9 +36,11 @@ _LEET_L = str.maketrans({"1": "l", "!": "l"})
 # Both without a second look at what was matched: a prompt of one character 20,000 times must not hold the studio up.
 _TOKEN = re.compile(r"[^\W_]++(?:[@$!]++[^\W_]++)*+|(?<![@$!])[@$!]++[^\W_]++")
 _INSIDE_WORD = re.compile(r"(?<=[^\W\d_])[()\[\]{}*|\\/.,'’\"“”~^_+:;<>-]{1,6}(?=[^\W\d_])")
+_TAG = re.compile(r"<[a-z]+:[^<>]*>")  # of LoRAs, which are taken out of prompts
+_ALTERNATION = re.compile(r"\[([^\[\]|]*)\|[^\[\]]*\]")  # of which a step reads one
 _WEIGHT = re.compile(r":\s*[0-9.]+\s*(?=[)\]>])")
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # scripts without spaces, and Korean
-_AGE = re.compile(r"\b(?:aged?\s+(\d{1,2})|(\d{1,2})\s*(?:-\s*)?(?:yo|y o|yrs?|years?|year)\b(?:[\s-]*old)?)")
+_AGE = re.compile(r"\b(?:aged?[\s:=]+(\d{1,2})|(\d{1,2})\s*(?:-\s*)?(?:y\.?o|y o|yrs?|years?|year)\b(?:[\s-]*old)?)")
 _SHORTEST_RUN = 3  # single letters that are read as one word
 _LONGEST_KNOWN = 40  # characters of a word whose forms are remembered
 
@@ -212,7 +214,7 @@ def _list_readings(text: str) -> list[_Reading]:
     joined = _join_single_letters(words)
     if len(joined) < len(words):
         readings.append(_Reading("", joined, frozenset(words)))
-    bare = _INSIDE_WORD.sub("", _WEIGHT.sub("", text))
+    bare = _INSIDE_WORD.sub("", _WEIGHT.sub("", _ALTERNATION.sub(r"\1", _TAG.sub("", text))))
     if bare != text:
         readings.append(_Reading(bare, _TOKEN.findall(bare), frozenset(words)))
     return readings
