@@ -155,7 +155,7 @@ def _build_replica_router(studio: Studio) -> APIRouter:
         lambda: sum(engine.count_jobs_by_lane().get(GPU_LANE, (0, 0))),
         lambda: studio.settings.current,
     )
-    return build_replica_router(replica, studio.settings.current)
+    return build_replica_router(replica, studio.settings.current, engine.admit_pass)
 
 
 async def _handle_internal_error(request: Request, error: Exception) -> JSONResponse:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import open_engine, wait_until_final
+from PIL import Image
 
+from studio.cluster.replica import ReplicaContext
+from studio.cluster.wire import MAX_SEEDS, Order, decode_error, encode_png
 from studio.core import grid_values
-from studio.core.errors import ContentRefused, InvalidRequest
+from studio.core.errors import ContentRefused, Forbidden, InvalidRequest, QuotaExceeded, RateLimited
 from studio.core.grid import expand_cells
+from studio.core.image_gate import ImageLimits
+from studio.core.ports import ImageSeed
 from studio.core.request import Axis, GenerationRequest
+from studio.core.rights import Right
+from studio.core.settings import Settings
 from studio.core.trust import MINORS, Stage
 from studio.core.user import User
 from studio.engine.engine import Engine
@@ -110,3 +118,66 @@ def test_no_grid_builds_a_prompt_of_any_length(tmp_path: Path) -> None:
 def test_no_syntax_of_prompts_hides_a_word(text: str) -> None:
     [found] = WordFilter.load(Path("no such file")).check([text], Stage.PROMPT)
     assert found.category == MINORS
+
+
+ORDER = Order(request=GenerationRequest(prompt="a pear", model="fake"), seeds=(ImageSeed(seed=1),), images={}).to_json()
+PIXEL = base64.b64encode(encode_png(Image.new("RGB", (40, 40)))).decode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": []},
+        {"seeds": [[1, None]] * (MAX_SEEDS + 1)},
+        {"images": {"0" * 64: PIXEL}},
+        {
+            "request": {"prompt": "a pear", "model": "fake", "batch": ["0" * 64, "1" * 64]},
+            "images": {"0" * 64: PIXEL, "1" * 64: PIXEL},
+        },
+    ],
+)
+def test_an_order_asks_for_no_more_than_a_pass_needs(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match="not an order"):
+        Order.from_json({**ORDER, **change}, ImageLimits())
+
+
+def test_the_images_of_an_order_are_bounded_together() -> None:
+    names = [f"{number:064x}" for number in range(6)]
+    control = [{"model": "canny", "image": name} for name in names[:3]]
+    request = {"source": names[3], "mask": names[4], "background": names[5], "control": control}
+    order = {**ORDER, "request": request, "images": dict.fromkeys(names, PIXEL)}
+    assert len(Order.from_json(order, ImageLimits()).images) == 6
+    with pytest.raises(InvalidRequest, match="not an order"):
+        Order.from_json(order, ImageLimits(max_pixels=2000))
+
+
+def test_drawing_for_other_studios_counts_among_the_images_of_a_day(tmp_path: Path) -> None:
+    engine = open_engine(tmp_path)
+    ann = User("ann", limits=(("images_per_day", 2),))
+    order = Order.from_json(ORDER, ImageLimits())
+    for _ in range(2):
+        engine.admit_pass(ann, 1)
+        context = ReplicaContext(order, "ann", Settings(), lambda line: None)
+        assert len(engine.render_pass(order.request, order.seeds, context)) == 1
+    with pytest.raises(QuotaExceeded):
+        engine.admit_pass(ann, 1)
+    engine.admit_pass(User("bob", limits=(("images_per_day", 2),)), 1)
+    with pytest.raises(Forbidden):
+        engine.admit_pass(User("reader").without(Right.GENERATE), 1)
+    engine.close()
+
+
+def test_an_order_shows_the_filters_what_it_draws(tmp_path: Path) -> None:
+    engine = open_moderated(tmp_path, moderation="off")
+    hiding = {"prompt": "a naked child", "model": "fake", "drawn": [["a pear", ""]]}
+    order = Order.from_json({**ORDER, "request": hiding}, ImageLimits())
+    context = ReplicaContext(order, "ann", Settings(), lambda line: None)
+    with pytest.raises(ContentRefused):
+        engine.render_pass(order.request, order.seeds, context)
+    engine.close()
+
+
+def test_an_error_of_a_machine_has_no_field_of_its_making() -> None:
+    error = decode_error({"code": "RATE_LIMITED", "details": {"retry_after": "soon"}})
+    assert isinstance(error, RateLimited)
+    assert error.retry_after is None

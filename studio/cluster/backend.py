@@ -13,12 +13,12 @@ from PIL import Image
 from studio.cluster.machines import Machine, MachineLost, Machines
 from studio.cluster.wire import Order, decode_error, decode_image
 from studio.core.base64_text import decode_base64
-from studio.core.errors import BadImage, JobCancelled, QueueFull, Unreachable
+from studio.core.errors import BadImage, JobCancelled, ProviderError, QueueFull, Unreachable
 from studio.core.image_fields import list_image_hashes
 from studio.core.image_gate import ImageLimits, open_image
 from studio.core.model import CLUSTER_LANE, GPU_LANE, Model
 from studio.core.ports import Backend, ImageSeed, JobContext
-from studio.core.request import GenerationRequest
+from studio.core.request import GenerationRequest, count_outputs
 from studio.core.result import RenderedImage
 
 MAX_TRIES = 3  # of one pass, each on another machine where there is one
@@ -140,12 +140,15 @@ class Cluster:
         """
         limits = ImageLimits.of(ctx.settings)
         found: list[RenderedImage] = []
+        most = len(order.seeds) * count_outputs(order.request)
         events = self._machines.stream(machine, order)
         try:
             for event in events:
                 match event.get("event"):
-                    case "image":
+                    case "image" if len(found) < most:
                         found.append(decode_image(event, limits))
+                    case "image":
+                        raise ProviderError("Another machine of the cluster sent too many images.", hint="See its log.")
                     case "end":
                         _record_end(event, ctx)
                         return found

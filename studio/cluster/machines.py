@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -28,6 +29,7 @@ MAX_PASSED = 10  # others, for each machine, that go before a pass since their m
 MAX_CONSIDERED = 200  # passes that wait and are chosen among
 _STATE_SECONDS = 10.0
 _MAX_STATE = 8 * 1024 * 1024  # bytes
+_MAX_REFUSAL = 500  # characters of what a machine says against an order
 
 _log = logging.getLogger(__name__)
 
@@ -216,8 +218,7 @@ class Machines:
                 if answer.status_code == 503:
                     raise MachineLost("it shuts down")
                 if answer.status_code != 200:
-                    answer.read()
-                    raise _make_refusal(machine, answer)
+                    raise _make_refusal(machine, answer.status_code, _read_short(answer))
                 yield from split_lines(answer.iter_raw())
         except (httpx.HTTPError, OSError) as error:
             raise MachineLost(type(error).__name__) from error
@@ -240,18 +241,17 @@ class Machines:
         import httpx
 
         try:
-            answer = self._get_client().get(
-                machine.url + STATE_PATH, headers=_build_headers(machine), timeout=_STATE_SECONDS
-            )
+            with self._get_client().stream(
+                "GET", machine.url + STATE_PATH, headers=_build_headers(machine), timeout=_STATE_SECONDS
+            ) as answer:
+                content = _read_short(answer)
         except (httpx.HTTPError, OSError, RuntimeError) as error:
             raise Unreachable(f"It does not answer ({type(error).__name__}).") from error
         if answer.status_code != 200:
-            raise _make_refusal(machine, answer)
-        if len(answer.content) > _MAX_STATE:
-            raise ProviderError("It says too much.")
+            raise _make_refusal(machine, answer.status_code, content)
         try:
-            return ReplicaState.from_json(answer.json())
-        except ValueError as error:
+            return ReplicaState.from_json(json.loads(content))
+        except (ValueError, RecursionError) as error:
             raise ProviderError("It is no studio.") from error
 
     def _get_client(self) -> httpx.Client:
@@ -298,19 +298,30 @@ def rate_machine(machine: Machine, model_id: str) -> tuple[bool, int, int]:
 
 
 def _build_headers(machine: Machine) -> dict[str, str]:
-    return {"Authorization": f"Bearer {machine.token}"} if machine.token else {}
+    plain = {"Accept-Encoding": "identity"}  # so that what comes is as long as what is read
+    return {"Authorization": f"Bearer {machine.token}", **plain} if machine.token else plain
 
 
-def _make_refusal(machine: Machine, answer: httpx.Response) -> StudioError:
+def _read_short(answer: httpx.Response) -> bytes:
+    """The body of an answer that is no stream. Raises ProviderError for one that is too long."""
+    content = bytearray()
+    for piece in answer.iter_raw(65_536):
+        content += piece
+        if len(content) > _MAX_STATE:
+            raise ProviderError("It says too much.")
+    return bytes(content)
+
+
+def _make_refusal(machine: Machine, status: int, content: bytes) -> StudioError:
     """Why `machine` refused, for whoever runs the cluster."""
-    if answer.status_code in (401, 403):
+    if status in (401, 403):
         return Forbidden(
             f"{machine.url} does not accept the token.", hint="Set CLUSTER_TOKEN to a token of that studio."
         )
-    if answer.status_code == 404:
+    if status == 404:
         return InvalidRequest(f"{machine.url} draws for nobody.", hint="Start that studio with --replica.")
     try:
-        text = str(answer.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        text = f"HTTP {answer.status_code}"
+        text = str(json.loads(content)["error"])[:_MAX_REFUSAL]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        text = f"HTTP {status}"
     return ProviderError(f"{machine.url} refused: {text}", hint="See its log.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio.to_thread
@@ -26,8 +26,8 @@ ALIVE_SECONDS = 0.5  # after which a line says that the machine is still there
 _NO_STORE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def build_replica_router(replica: Replica, settings: Settings) -> APIRouter:
-    """The two routes."""
+def build_replica_router(replica: Replica, settings: Settings, admit: Callable[[User, int], None]) -> APIRouter:
+    """The two routes. `admit` raises what keeps a user from letting that many images be drawn."""
     routes = APIRouter(tags=["cluster"])
     limits = ImageLimits.of(settings)
 
@@ -43,6 +43,7 @@ def build_replica_router(replica: Replica, settings: Settings) -> APIRouter:
         user = _require_user(request)
         body = await request.body()
         order = await anyio.to_thread.run_sync(_read_order, body, limits)
+        await anyio.to_thread.run_sync(admit, user, len(order.seeds))
         return StreamingResponse(_stream_pass(replica, order, user.name), media_type=MEDIA_TYPE, headers=_NO_STORE)
 
     return routes

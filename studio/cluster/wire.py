@@ -13,7 +13,8 @@ from PIL import Image
 
 from studio.core.base64_text import decode_base64
 from studio.core.codec import decode_json, encode_json
-from studio.core.errors import InvalidRequest, ProviderError, StudioError
+from studio.core.errors import InvalidRequest, ProviderError, RateLimited, StudioError
+from studio.core.image_fields import list_image_hashes
 from studio.core.image_gate import ImageLimits, open_image
 from studio.core.model import Model
 from studio.core.ports import ImageSeed
@@ -22,6 +23,8 @@ from studio.core.result import RenderedImage
 
 PROTOCOL = 1  # grows when an older studio would misunderstand
 RENDER_PATH, STATE_PATH = "/api/image-studio/cluster/render", "/api/image-studio/cluster/state"
+MAX_SEEDS = 64  # images of one pass, as many as a request draws together
+MAX_ORDER_IMAGES = 4  # the largest images that those of one order may have the pixels of
 MAX_LINE = 256 * 1024 * 1024  # bytes of one event: an image of the largest size
 MEDIA_TYPE = "application/x-ndjson"
 _PNG_LEVEL = 1  # fast: it is read again at once
@@ -60,14 +63,16 @@ class Order:
         try:
             if data["protocol"] != PROTOCOL:
                 raise InvalidRequest("The other studio is of another version.", hint="Bring both to the same version.")
-            images = data["images"].items()
+            request = GenerationRequest.from_json(data["request"])
+            if not 1 <= len(data["seeds"]) <= MAX_SEEDS:
+                raise ValueError("no seeds, or too many")
             return cls(
-                request=GenerationRequest.from_json(data["request"]),
+                request=request,
                 seeds=tuple(
                     ImageSeed(seed=_read_seed(seed), variation=None if other is None else _read_seed(other))
                     for seed, other in data["seeds"]
                 ),
-                images={str(name): open_image(decode_base64(text), limits=limits) for name, text in images},
+                images=_read_images(data["images"], request, limits),
                 previews=bool(data["previews"]),
                 preview_interval=min(max(float(data["preview_interval"]), 0.1), 60.0),
                 preview_side=min(max(int(data["preview_side"]), 64), 1024),
@@ -163,9 +168,9 @@ def decode_error(fields: Mapping[str, Any]) -> StudioError:
         hint=str(fields.get("hint", "")),
         details=details if isinstance(details, dict) else None,
     )
-    for name, value in error.details.items():
-        if name == "retry_after":
-            setattr(error, name, value)
+    if isinstance(error, RateLimited):
+        wait = error.details.get("retry_after")
+        error.retry_after = float(wait) if isinstance(wait, int | float) else None
     return error
 
 
@@ -204,6 +209,21 @@ def _parse_line(line: bytes) -> dict[str, Any]:
         raise ProviderError("Another machine of the cluster is not understood.", hint="See its log.") from error
     if not isinstance(found, dict):
         raise ProviderError("Another machine of the cluster is not understood.", hint="See its log.")
+    return found
+
+
+def _read_images(data: Any, request: GenerationRequest, limits: ImageLimits) -> dict[str, Image.Image]:
+    """The images that `request` names; raises ValueError for others, and for more pixels than any order needs."""
+    named = frozenset(list_image_hashes(request.replace(batch=(), then=())))
+    found: dict[str, Image.Image] = {}
+    pixels = 0
+    for name, text in data.items():
+        if name not in named:
+            raise ValueError("an image that the request does not name")
+        found[name] = open_image(decode_base64(text), limits=limits)
+        pixels += found[name].width * found[name].height
+        if pixels > MAX_ORDER_IMAGES * limits.max_pixels:
+            raise ValueError("too many pixels")
     return found
 
 

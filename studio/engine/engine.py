@@ -514,6 +514,17 @@ class Engine(Gallery):
         open_jobs = [job for job in self._job_registry.of(user) if not job.snapshot.status.is_final]
         return sum(max(0, job.images * count_outputs(job.request) - len(job.snapshot.assets)) for job in open_jobs)
 
+    def admit_pass(self, user: User, images: int) -> None:
+        """Whether `user` may let that many images be drawn here for another studio.
+
+        Raises:
+            Forbidden: the user may not make images. QuotaExceeded: the user's images of a day are used up.
+        """
+        user.require(Right.GENERATE)
+        settings = user.adjust_settings(self._settings.current)
+        coming = self._count_coming_images(user.name)
+        self.usage.check_images(user.name, settings, wanted=images, waiting=coming)
+
     def render_pass(
         self, request: GenerationRequest, seeds: Sequence[ImageSeed], context: JobContext
     ) -> list[RenderedImage]:
@@ -537,7 +548,9 @@ class Engine(Gallery):
             context.raise_if_cancelled()
             return backend.render(request, seeds, context)
 
-        return self._dispatch.lane(model.lane).run_work(work, _LANE_TIMEOUT)
+        rendered = self._dispatch.lane(model.lane).run_work(work, _LANE_TIMEOUT)
+        self.usage.count_pass(context.user, len(rendered))
+        return rendered
 
     def _run_in_other_lane(self, lane: str, work: Callable[[], T], context: RunContext) -> T:
         """Run `work` in another lane's thread, for a job that waits for it."""

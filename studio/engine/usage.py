@@ -51,6 +51,15 @@ class Usage:
                 details={"limit": limit, "used": made, "waiting": waiting, "requested": wanted},
             )
 
+    def count_pass(self, user: str, images: int) -> None:
+        """Count images that were drawn for another studio with a token of `user`."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO usage (user, day, images) VALUES (?, ?, ?)"
+                " ON CONFLICT (user, day) DO UPDATE SET images = images + excluded.images",
+                (user, _get_today(), images),
+            )
+
     def check_disk(self, user: str, settings: Settings) -> None:
         """Refuse anything that makes files once the user's disk space is used up.
 
