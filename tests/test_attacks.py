@@ -18,7 +18,7 @@ from studio.core.grid import expand_cells
 from studio.core.image_gate import ImageLimits
 from studio.core.ports import ImageSeed
 from studio.core.request import Axis, GenerationRequest
-from studio.core.rights import Right
+from studio.core.rights import Right, Role
 from studio.core.settings import Settings
 from studio.core.trust import MINORS, Stage
 from studio.core.user import User
@@ -181,3 +181,18 @@ def test_an_error_of_a_machine_has_no_field_of_its_making() -> None:
     error = decode_error({"code": "RATE_LIMITED", "details": {"retry_after": "soon"}})
     assert isinstance(error, RateLimited)
     assert error.retry_after is None
+
+
+def test_what_a_user_brings_takes_no_more_than_the_disk_space(tmp_path: Path) -> None:
+    engine = open_engine(tmp_path)
+    ann = User("ann", limits=(("disk_gb_per_user", 1e-6),))  # 1074 bytes
+    noise = Image.effect_noise((40, 40), 60)
+    data = encode_png(noise)
+    assert len(data) > 1074
+    engine.keep_image(data, ann)
+    for bring in (lambda: engine.keep_image(data, ann), lambda: engine.keep_version(noise, data, ann)):
+        with pytest.raises(QuotaExceeded):
+            bring()
+    engine.keep_image(data, User("bob", limits=ann.limits))
+    assert User("guest-00000000000000aa", Role.GUEST).adjust_settings(Settings()).disk_gb_per_user == 1.0
+    engine.close()

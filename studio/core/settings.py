@@ -329,7 +329,7 @@ class Settings:
     )
     disk_gb_per_user: float = setting_field(
         0.0,
-        "Disk space for each user's images, the trash included, in GiB. 0: no limit.",
+        "Disk space for each user's images, the trash included; as much for images they bring. In GiB, 0: no limit.",
         group="Server",
         low=0,
         high=1e6,

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from studio.core.errors import NotFound
+from studio.core.errors import NotFound, QuotaExceeded
 from studio.core.image_gate import ImageLimits
 from studio.core.result import Asset
+from studio.core.settings import Settings
 from studio.core.user import User
 from studio.engine.moderation import Moderation
 from studio.engine.settings_store import SettingsStore
@@ -61,9 +62,11 @@ class Gallery:
 
         Raises:
             BadImage: the gate refuses it; the message says why. StorageFailed: it cannot be written.
-            ContentRefused: the settings refuse what the filters find in it.
+            ContentRefused: the settings refuse what the filters find in it. QuotaExceeded: the images that the user
+                brought take all of the user's disk space.
         """
         settings = user.adjust_settings(self._settings.current)
+        self._check_room(user, settings)
 
         def check(image: Image.Image) -> None:
             self.moderation.check_upload(image, user.name, settings)
@@ -73,8 +76,19 @@ class Gallery:
     def keep_version(self, image: Image.Image, origin: str | bytes, user: User) -> KeptImage:
         """Let in pixels that were made of another image, the kept one of that hash or a file, with its source type and
         credentials; raises as `keep_image` and `get_input`."""
-        self.moderation.check_upload(image, user.name, user.adjust_settings(self._settings.current))
+        settings = user.adjust_settings(self._settings.current)
+        self._check_room(user, settings)
+        self.moderation.check_upload(image, user.name, settings)
         return self._images.keep_version(image, origin, user.name)
+
+    def _check_room(self, user: User, settings: Settings) -> None:
+        limit = settings.disk_gb_per_user * 2**30
+        if limit and (used := self._images.sum_bytes(user.name)) >= limit:
+            raise QuotaExceeded(
+                f"The images that you brought take {used / 2**30:.2f} of {settings.disk_gb_per_user:g} GiB.",
+                hint="Those that nothing uses are removed after a while. Ask an administrator for more.",
+                details={"limit": int(limit), "used": used},
+            )
 
     def keep_asset(self, asset_id: str, user: User) -> KeptImage:
         """Make one of the user's own results an image that requests may name; raises as `asset` and `keep_image`."""

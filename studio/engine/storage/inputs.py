@@ -7,6 +7,7 @@ pixels; where an image came from is kept beside them in the library.
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -38,6 +39,7 @@ INPUTS_FOLDER = ".inputs"
 _TOUCH_AFTER = 86_400.0  # seconds
 _COLUMNS = "width, height, asset, infotext, history, source_type, notice"
 _MAX_HISTORY = 50  # requests of a foreign history that are kept
+_MAX_COUNTED = 20_000  # files of one user whose sizes are added up
 _MAX_DECODED = 3  # images that are kept decoded: the passes of one job read the same ones
 
 _log = logging.getLogger(__name__)
@@ -129,6 +131,17 @@ class Images:
             source_type=asset.source_type or self._read_source_type(asset),
         )
         return self._keep(image, asset.user, kept, self._archive_asset(asset))
+
+    def sum_bytes(self, user: str) -> int:
+        """The bytes of the files that the user brought, of the latest ones where there are very many."""
+        rows = self._database.rows(
+            "SELECT hash FROM inputs WHERE user = ? ORDER BY created DESC LIMIT ?", (user, _MAX_COUNTED)
+        )
+        total = 0
+        for row in rows:
+            with contextlib.suppress(OSError):  # removed meanwhile
+                total += self._get_path(row["hash"]).stat().st_size
+        return total
 
     def get_credentials(self, content: str, user: str) -> bytes:
         """The credentials that came with a kept image, as an archive; b"" where there are none, or no such image."""
