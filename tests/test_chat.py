@@ -25,6 +25,7 @@ from studio.core.errors import (
     Unreachable,
 )
 from studio.core.settings import Settings
+from studio.core.user import User
 from studio.engine.chat_account import ChatAccount
 from studio.engine.engine import Engine
 from studio.engine.money.keys import KeyStore
@@ -183,7 +184,11 @@ def test_no_key_is_in_what_a_language_model_is_told(tmp_path: Path) -> None:
     with run_chat_server(stream_text('{"prompt": "a cat"}')) as server:
         settings = Settings(chat_url=server.url)
         chat = ChatConnection(lambda: settings, lambda: KEY)
-        list(PromptRoom(chat, engine.ledger, lambda: settings).rewrite(asked, Dialect.PHRASES, "ann", lambda: False))
+        list(
+            PromptRoom(chat, engine.ledger, lambda: settings).rewrite(
+                asked, Dialect.PHRASES, User("ann"), lambda: False
+            )
+        )
         told = json.dumps(server.seen)
     engine.close()
     assert KEY not in told
@@ -223,7 +228,7 @@ def test_a_server_without_a_key_is_asked_in_the_whole_studio(tmp_path: Path) -> 
         store = SettingsStore(dataclasses.replace(settings, chat_url=server.url))
         studio = build_studio(store)
         assert studio.prompts is not None
-        *_, last = studio.prompts.rewrite("a cat", Dialect.PHRASES, "ann", lambda: False)
+        *_, last = studio.prompts.rewrite("a cat", Dialect.PHRASES, User("ann"), lambda: False)
         studio.engine.close()
     assert last == RewrittenPrompt("a moonlit cat")
     assert "Authorization" not in server.headers_seen[0]
@@ -284,13 +289,21 @@ class TestRewriting:
         yield opened
         opened.close()
 
-    def rewrite(self, engine: Engine, url: str, prompt: str = PROMPT, paid: bool = False, **money: float) -> str:
+    def rewrite(
+        self,
+        engine: Engine,
+        url: str,
+        prompt: str = PROMPT,
+        paid: bool = False,
+        user: User = User("ann"),  # noqa: B008 - frozen
+        **money: float,
+    ) -> str:
         settings = Settings(chat_url=url, chat_seconds=20, **money)  # type: ignore[arg-type]
         chat = ChatConnection(lambda: settings, lambda: "")
         if paid:
             chat.__class__ = type("Elsewhere", (ChatConnection,), {"paid": True})
         room = PromptRoom(chat, engine.ledger, lambda: settings)
-        *_, last = room.rewrite(prompt, Dialect.PHRASES, "ann", lambda: False)
+        *_, last = room.rewrite(prompt, Dialect.PHRASES, user, lambda: False)
         assert isinstance(last, RewrittenPrompt)
         return last.prompt
 
@@ -383,6 +396,12 @@ class TestRewriting:
             assert self.rewrite(engine, server.url, "a cat", budget_day=0.01) == "a cat"  # nobody bills here
             assert len(server.seen) == 2
             assert "stream_options" not in server.seen[1]
+            poor = User("ann", limits=(("budget_month", 1.0),))
+            with pytest.raises(BudgetExceeded, match="of the month's budget"):
+                self.rewrite(
+                    engine, server.url, "a cat", paid=True, user=poor, chat_price_sent=0, chat_price_received=1000
+                )
+            assert len(server.seen) == 2, "the user's own budget holds too"
         assert engine.ledger.reserve("job", "ann", 0.01, Settings(budget_day=0.01))  # nothing is held any more
 
 

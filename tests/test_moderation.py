@@ -411,7 +411,7 @@ def test_a_language_models_answer_is_looked_at(tmp_path: Path) -> None:
     chat: Any = Writing()
     room = PromptRoom(chat, engine.ledger, lambda: engine._settings.current, engine.check_answer)
     with pytest.raises(ContentRefused, match="chat answer"):
-        list(room.rewrite("a poster", Dialect.SENTENCES, "ann", bool))
+        list(room.rewrite("a poster", Dialect.SENTENCES, ANN, bool))
     engine.close()
 
 

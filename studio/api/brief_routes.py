@@ -118,7 +118,7 @@ def add_brief_routes(routes: APIRouter, studio: Studio) -> None:
 
         def start(is_gone: Callable[[], bool]) -> Iterator[tuple[str, Any]]:
             try:
-                for event in room.find_prompts(wanted, user.name, is_gone):
+                for event in room.find_prompts(wanted, user, is_gone):
                     yield from _describe_event(event, config)
             except LlmTimeout as error:
                 error.details.update({**_describe_details(error), "config": config})

@@ -123,7 +123,7 @@ def _start_chat(studio: Studio, user: User) -> _Look:
     if room is None or not room.model:
         raise NotConfigured("There is no chat server.", hint="Enter its address in Configurations.")
     room.check_spending(user)
-    return lambda image, is_gone: room.describe(image, user.name, is_gone)
+    return lambda image, is_gone: room.describe(image, user, is_gone)
 
 
 def _describe(studio: Studio, image: str, user: User) -> ImageDescription:

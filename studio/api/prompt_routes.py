@@ -256,7 +256,7 @@ async def _rewrite_prompt(request: Request, studio: Studio, body: EnhanceBody, u
     dialect = find_dialect(find_prompt_model(studio, body.model, user))
 
     def start(is_gone: Callable[[], bool]) -> Iterator[tuple[str, Any]]:
-        for event in room.rewrite(body.prompt, dialect, user.name, is_gone):
+        for event in room.rewrite(body.prompt, dialect, user, is_gone):
             if isinstance(event, RewrittenPrompt):
                 yield "done", {"prompt": event.prompt, "notes": list(event.notes)}
             else:

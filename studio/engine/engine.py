@@ -331,9 +331,9 @@ class Engine(Gallery):
         for logs in (self.logs, self.audit):
             logs.sweep(self._settings.current.log_days)
 
-    def check_answer(self, text: str, user: str) -> None:
+    def check_answer(self, text: str, user: User) -> None:
         """Refuse what a language model wrote where moderation does; raises ContentRefused."""
-        self.moderation.check_answer(text, user, self._settings.current)
+        self.moderation.check_answer(text, user.name, user.adjust_settings(self._settings.current))
 
     def release(self, asset_id: str, user: User) -> Asset:
         """Show a held image, anybody's, as it is.

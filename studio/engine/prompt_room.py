@@ -94,7 +94,7 @@ class PromptRoom:
         chat: Chat,
         ledger: Ledger,
         get_settings: Callable[[], Settings],
-        check_answer: Callable[[str, str], None] = lambda text, user: None,
+        check_answer: Callable[[str, User], None] = lambda text, user: None,
     ) -> None:
         """`check_answer` is called with each whole answer and the user, and raises ContentRefused for one that may not
         be used."""
@@ -113,7 +113,7 @@ class PromptRoom:
         return bool(self._chat.model) and self._chat.paid
 
     def rewrite(
-        self, prompt: str, dialect: Dialect, user: str, is_cancelled: Callable[[], bool]
+        self, prompt: str, dialect: Dialect, user: User, is_cancelled: Callable[[], bool]
     ) -> Iterator[TextPiece | RewrittenPrompt]:
         """`prompt` written anew, piece by piece and then whole. LoRA tags, wildcards, weights and quoted text stay.
 
@@ -134,7 +134,7 @@ class PromptRoom:
         yield RewrittenPrompt(restore_parts(written, protected.parts), _list_notes(prompt, (written,)))
 
     def find_prompts(
-        self, wanted: BriefRequest, user: str, is_cancelled: Callable[[], bool]
+        self, wanted: BriefRequest, user: User, is_cancelled: Callable[[], bool]
     ) -> Iterator[Classification | TextPiece | PromptIdeas]:
         """What is understood of the brief at once, then the language model's answer as it comes, and the prompts: the
         model's, or those of the rules where there is no model, it gives none or cannot be reached.
@@ -190,7 +190,7 @@ class PromptRoom:
         yield PromptIdeas(prompts=wanted.finish(escaped), classification=known, source=self._chat.model, notes=notes)
 
     def describe(
-        self, image: Image.Image, user: str, is_cancelled: Callable[[], bool]
+        self, image: Image.Image, user: User, is_cancelled: Callable[[], bool]
     ) -> Iterator[TextPiece | ImageDescription]:
         """What the language model sees in `image`, piece by piece and then whole; raises as `rewrite`."""
         pieces: list[str] = []
@@ -216,7 +216,7 @@ class PromptRoom:
         self,
         messages: Sequence[Mapping[str, Any]],
         schema: Mapping[str, Any] | None,
-        user: str,
+        user: User,
         is_cancelled: Callable[[], bool],
     ) -> Iterator[str]:
         """The pieces of the answer; raises as `Chat.stream`, and BudgetExceeded before anything is sent."""
@@ -235,11 +235,11 @@ class PromptRoom:
         self,
         messages: Sequence[Mapping[str, Any]],
         schema: Mapping[str, Any] | None,
-        user: str,
+        user: User,
         is_cancelled: Callable[[], bool],
     ) -> Iterator[str]:
         """`ask` for an answer that may cost: taken of the budgets first, and settled by what the server has counted."""
-        settings = self._get_settings()
+        settings = user.adjust_settings(self._get_settings())
         price = read_token_price(settings)
         if price is None and (settings.budget_day or settings.budget_month):
             raise BudgetExceeded(
@@ -250,10 +250,10 @@ class PromptRoom:
         call_id = f"chat-{secrets.token_hex(8)}"
         counted: list[TokenUse] = []
         length = 0
-        self._ledger.reserve(call_id, user, expected or 0.0, settings)
+        self._ledger.reserve(call_id, user.name, expected or 0.0, settings)
         try:
             model = (CHAT_PROVIDER, self._chat.model)
-            with self._ledger.record_purchase((call_id, user), model, 0, expected) as bought:
+            with self._ledger.record_purchase((call_id, user.name), model, 0, expected) as bought:
                 for piece in self._chat.stream(
                     messages, schema=schema, is_cancelled=is_cancelled, on_use=counted.append
                 ):
