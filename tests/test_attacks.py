@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fakes import open_engine, wait_until_final
 from PIL import Image
+from serving import PASSWORDS, serve_studio
 
 from studio.cluster.replica import ReplicaContext
 from studio.cluster.wire import MAX_SEEDS, Order, decode_error, encode_png
@@ -22,6 +23,7 @@ from studio.core.rights import Right, Role
 from studio.core.settings import Settings
 from studio.core.trust import MINORS, Stage
 from studio.core.user import User
+from studio.engine.api_tokens import TokenScope
 from studio.engine.engine import Engine
 from studio.engine.lookups import Lookups
 from studio.tabs.common.form_check import MAX_TEXT, FormValues
@@ -29,6 +31,7 @@ from studio.tabs.common.form_warnings import _tidy_commas  # pyright: ignore[rep
 from studio.trust.moderator import Filters
 from studio.trust.words import WordFilter
 
+API = "/api/image-studio"
 ANN = User("ann")
 LONG = 400_000  # characters; what takes the square of it takes longer than any test may
 
@@ -196,3 +199,25 @@ def test_what_a_user_brings_takes_no_more_than_the_disk_space(tmp_path: Path) ->
     engine.keep_image(data, User("bob", limits=ann.limits))
     assert User("guest-00000000000000aa", Role.GUEST).adjust_settings(Settings()).disk_gb_per_user == 1.0
     engine.close()
+
+
+def test_no_token_reaches_the_account_of_its_user(tmp_path: Path) -> None:
+    with serve_studio(tmp_path, users=True) as served:
+        ann, program = served.open_client("ann"), served.open_client()
+        secret = served.studio.engine.tokens.create("ann", "program", TokenScope.SPEND)
+        program.headers["Authorization"] = f"Bearer {secret}"
+        assert program.get(f"{API}/me").status_code == 200
+        [session] = ann.get(f"{API}/sessions").json()["sessions"]
+        tries = (
+            ("GET", "/me/export", None),
+            ("GET", "/sessions", None),
+            ("POST", "/sessions/end", None),
+            ("DELETE", f"/sessions/{session['id']}", None),
+            ("POST", "/me/data/delete", {"confirm": "ann"}),
+            ("PUT", "/me/password", {"old": PASSWORDS["ann"], "new": "a new password"}),
+        )
+        for method, path, body in tries:
+            answer = program.request(method, API + path, json=body)
+            assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN"), path
+        assert ann.get(f"{API}/me").status_code == 200
+        assert program.get(f"{API}/me").status_code == 200

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,6 +27,15 @@ from studio.serving.login import Authenticator, get_cookie
 from studio.serving.users import MAX_PASSWORD_LENGTH, UserEntry, Users
 
 _PASSWORD_BYTES = 12  # of a password that is made up
+
+
+def _refuse_tokens(request: Request) -> None:
+    """For what concerns the account itself: a token that was stolen must not lock its user out or tell of them."""
+    if get_caller(request).by_token:
+        raise Forbidden("A token may not do this.", hint="Do it on the studio's page, or send a name and password.")
+
+
+_PERSON = Depends(_refuse_tokens)
 
 
 class _Body(BaseModel):
@@ -208,12 +217,10 @@ def _add_own_routes(routes: APIRouter, parts: AccountRoutes) -> None:
         """Who calls, what they may do, their limits and what they have used."""
         return parts.describe(UserEntry(get_caller(request), ""))
 
-    @routes.put("/me/password", status_code=204)
+    @routes.put("/me/password", status_code=204, dependencies=[_PERSON])
     async def change_own_password(request: Request, body: PasswordBody) -> None:
         """Change one's own password; all other logins of the user end."""
         user = get_caller(request)
-        if user.by_token:
-            raise Forbidden("A token may not change the password.", hint="Do it on the studio's page.")
         found, wait = await parts.accounts.check_password(request.scope, user.name, body.old)
         if wait:
             raise RateLimited("Too many wrong passwords.", retry_after=wait, hint="Wait a few minutes.")
@@ -229,14 +236,19 @@ def _add_data_routes(routes: APIRouter, parts: AccountRoutes) -> None:
             raise InvalidRequest("Nothing was deleted.", hint=f"Send the name “{name}” as “confirm”.")
         return DeletedData(deleted=parts.engine.delete_data(name, get_caller(request)))
 
-    @routes.get("/me/export", response_class=StreamingResponse, responses={200: {"content": {"application/zip": {}}}})
+    @routes.get(
+        "/me/export",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"application/zip": {}}}},
+        dependencies=[_PERSON],
+    )
     def export_own_data(request: Request) -> StreamingResponse:
         """Everything that is kept of the caller, as a zip: images, images they brought, lists, and the rest as JSON."""
         head = {"Content-Disposition": 'attachment; filename="easel-data.zip"', **NO_STORE}
         stream = parts.engine.export_data(get_caller(request))
         return StreamingResponse(stream, media_type="application/zip", headers=head)
 
-    @routes.post("/me/data/delete", dependencies=[needs(Right.DELETE)])
+    @routes.post("/me/data/delete", dependencies=[needs(Right.DELETE), _PERSON])
     def delete_own_data(request: Request, body: ConfirmBody) -> DeletedData:
         """Remove everything of the caller for good, but the account itself. What was paid stays without the name."""
         return delete_data(request, get_caller(request).name, body)
@@ -300,7 +312,7 @@ def _add_user_routes(routes: APIRouter, parts: AccountRoutes) -> None:
 
 
 def _add_session_routes(routes: APIRouter, parts: AccountRoutes) -> None:
-    @routes.get("/sessions")
+    @routes.get("/sessions", dependencies=[_PERSON])
     def list_sessions(request: Request, everybody: bool = False) -> SessionList:
         """The caller's logins, or with `everybody` those of all users."""
         user = get_caller(request)
@@ -324,14 +336,14 @@ def _add_session_routes(routes: APIRouter, parts: AccountRoutes) -> None:
             ]
         )
 
-    @routes.delete("/sessions/{session_id}", status_code=204)
+    @routes.delete("/sessions/{session_id}", status_code=204, dependencies=[_PERSON])
     def end_session(request: Request, session_id: str) -> None:
         """End a login: one's own, or for those who manage users anybody's."""
         user = get_caller(request)
         ended = parts.accounts.cookies.end_session(session_id, None if user.may(Right.USERS) else user.name)
         parts.engine.audit.record(AuditEvent.SESSION_ENDED, user.name, of=ended, sessions=1)
 
-    @routes.post("/sessions/end")
+    @routes.post("/sessions/end", dependencies=[_PERSON])
     def end_other_sessions(request: Request) -> EndedSessions:
         """End all logins of the caller but the one that asks."""
         user = get_caller(request)
