@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fakes import open_engine, wait_until_final
 from PIL import Image
-from serving import PASSWORDS, serve_studio
+from serving import PASSWORDS, make_users, serve_studio
 
 from studio.cluster.replica import ReplicaContext
 from studio.cluster.wire import MAX_SEEDS, Order, decode_error, encode_png
@@ -26,6 +26,7 @@ from studio.core.user import User
 from studio.engine.api_tokens import TokenScope
 from studio.engine.engine import Engine
 from studio.engine.lookups import Lookups
+from studio.serving.users import save_user
 from studio.tabs.common.form_check import MAX_TEXT, FormValues
 from studio.tabs.common.form_warnings import _tidy_commas  # pyright: ignore[reportPrivateUsage]
 from studio.trust.moderator import Filters
@@ -221,3 +222,13 @@ def test_no_token_reaches_the_account_of_its_user(tmp_path: Path) -> None:
             assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN"), path
         assert ann.get(f"{API}/me").status_code == 200
         assert program.get(f"{API}/me").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["guest-bob", "guest-0123456789abcdef", f"openid-{'0' * 32}"])
+def test_no_user_takes_the_name_of_a_visitor(tmp_path: Path, name: str) -> None:
+    users = make_users(tmp_path)
+    with pytest.raises(InvalidRequest, match="visitors"):
+        users.add(name, "a long password", Role.MEMBER, {})
+    with pytest.raises(InvalidRequest, match="visitors"):
+        save_user(tmp_path / "users.json", name, "a long password")
+    assert users.get(name) is None

@@ -19,6 +19,7 @@ from studio.core.errors import Forbidden, NotConfigured, ProviderError, StudioEr
 from studio.core.rights import Right, Role
 from studio.serving.cookies import COOKIE_NAME
 from studio.serving.openid import MAX_ANSWER, PENDING_SECONDS, OpenIdClient, OpenIdSettings
+from studio.serving.openid_routes import MAX_BEGUN
 from studio.serving.visitors import Visitors, make_openid_name
 
 HTML = {"Accept": "text/html"}
@@ -233,6 +234,14 @@ def test_a_callback_from_nowhere_logs_nobody_in(served: RunningStudio, provider:
 def test_a_login_leads_to_no_other_site(served: RunningStudio, provider: Provider) -> None:
     for target in ("https://evil.example/", "//evil.example", "/\\evil.example", "javascript:x"):
         assert log_in(served.open_client(), provider, target).headers["location"] == "/"
+
+
+def test_nobody_begins_logins_without_an_end(served: RunningStudio, provider: Provider) -> None:
+    ann, flood = served.open_client(), served.open_client()
+    begun = ann.get("/login/openid", params={"next": "/" + "x" * 3000})
+    answers = [flood.get("/login/openid").status_code for _ in range(MAX_BEGUN)]
+    assert answers == [303] * (MAX_BEGUN - 1) + [429]
+    assert ann.get(provider.authorize(begun.headers["location"])).headers["location"] == "/", "hers goes on"
 
 
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])

@@ -54,4 +54,5 @@ class User:
 
 
 LOCAL_USER = User("local", Role.ADMINISTRATOR)
+OPENID_PREFIX = "openid-"  # of the names of those whom an OpenID provider vouches for
 GUEST_PREFIX = "guest-"  # of the names of those who come without a login, where they may

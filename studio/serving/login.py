@@ -292,7 +292,8 @@ def build_login_router(authenticator: Authenticator | None, root_path: str = "")
         return response
 
     if authenticator is not None and authenticator.openid is not None:
-        add_openid_routes(routes, authenticator.openid, root, functools.partial(_answer_openid, authenticator, root))
+        answer = functools.partial(_answer_openid, authenticator, root)
+        add_openid_routes(routes, authenticator.openid, root, get_client_address, answer)
     return routes
 
 

@@ -24,7 +24,8 @@ PENDING_SECONDS = 600.0  # that a login may take at the provider
 MAX_ANSWER = 256 * 1024  # bytes
 _TIMEOUT = 10.0  # seconds
 _KEYS_LIFETIME = 3600.0  # seconds
-_MAX_PENDING = 1000
+_MAX_PENDING = 10_000
+_MAX_TARGET = 2000  # characters of where a user wanted to go
 _LEEWAY = 60  # seconds that clocks may differ
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _AGAIN = "Log in once more."
@@ -78,6 +79,7 @@ class OpenIdClient:
             Unreachable, ProviderError: the provider does not answer as one.
         """
         endpoint = self._get_endpoint("authorization_endpoint")
+        target = target if len(target) <= _MAX_TARGET else "/"
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
         query = {

@@ -13,27 +13,41 @@ from html import escape
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import Scope
 
-from studio.core.errors import StudioError
+from studio.core.errors import RateLimited, StudioError
 from studio.serving.cookies import format_cookie
 from studio.serving.openid import PENDING_SECONDS, OpenIdClient
+from studio.serving.throttle import Throttle
 from studio.serving.visitors import make_openid_name
 
 BEGIN_PATH, CALLBACK_PATH = "/login/openid", "/login/callback"
 OPENID_PATHS = (BEGIN_PATH, CALLBACK_PATH)
 STATE_COOKIE = "easel_openid"
+MAX_BEGUN = 60  # logins from one address in PENDING_SECONDS
+_WAIT = "Wait a few minutes."
 _NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}  # the address has the code
 
 log = logging.getLogger(__name__)
 
 
 def add_openid_routes(
-    routes: APIRouter, client: OpenIdClient, root: str, answer_login: Callable[[str, Request, str], Awaitable[Response]]
+    routes: APIRouter,
+    client: OpenIdClient,
+    root: str,
+    get_address: Callable[[Scope], str],
+    answer_login: Callable[[str, Request, str], Awaitable[Response]],
 ) -> None:
-    """The two routes. `answer_login` is given the user's name, the request and where the user wanted to go."""
+    """The two routes. `get_address` tells where a request comes from; `answer_login` is given the user's name, the
+    request and where the user wanted to go."""
+    # Nobody is logged in yet: whoever begins logins without an end must not push out those of others.
+    begun = Throttle(limit=MAX_BEGUN, window=PENDING_SECONDS)
 
     @routes.get(BEGIN_PATH)
     async def begin_login(request: Request) -> Response:
+        wait = begun.begin(get_address(request.scope))
+        if wait:
+            return _render_failure(RateLimited("Too many logins were begun.", retry_after=wait, hint=_WAIT), root)
         back = f"{request.scope['scheme']}://{request.headers['host']}{root}{CALLBACK_PATH}"
         try:
             address, state = await asyncio.to_thread(client.begin, back, request.query_params.get("next", "/"))

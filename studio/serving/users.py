@@ -23,7 +23,7 @@ from studio.core.durable_files import replace_synced, translate_os_errors
 from studio.core.errors import InvalidRequest, NotConfigured, NotFound, StorageFailed
 from studio.core.rights import Role
 from studio.core.settings import Settings
-from studio.core.user import User
+from studio.core.user import GUEST_PREFIX, OPENID_PREFIX, User
 
 DEFAULT_FILE = Path("users.json")
 USER_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -285,6 +285,10 @@ def _check_new_name(entries: Mapping[str, UserEntry], name: str) -> None:
         raise InvalidRequest(
             f"“{name[:64]}” cannot be a user name.",
             hint="Use up to 64 letters, digits and . _ @ -, beginning with a letter or digit.",
+        )
+    if name not in entries and name.startswith((GUEST_PREFIX, OPENID_PREFIX)):
+        raise InvalidRequest(
+            f"“{name[:64]}” is a name of visitors, whose images are removed.", hint="Choose another name."
         )
     twin = next((known for known in entries if known.casefold() == name.casefold() and known != name), None)
     if twin:

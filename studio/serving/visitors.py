@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from studio.core.rights import Right, Role
-from studio.core.user import GUEST_PREFIX, User
+from studio.core.user import GUEST_PREFIX, OPENID_PREFIX, User
 from studio.serving.throttle import Throttle
 from studio.serving.users import Users
 
-OPENID_PREFIX = "openid-"
 MAX_NEW_GUESTS = 20  # an hour, from one address
 _GUEST_NAME = re.compile(re.escape(GUEST_PREFIX) + "[0-9a-f]{16}")
 _OPENID_NAME = re.compile(re.escape(OPENID_PREFIX) + "[0-9a-f]{32}")
