@@ -2,43 +2,69 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-from urllib.parse import urlsplit
+import contextlib
+from collections.abc import Iterator, Mapping
 
+import httpcore
 import httpx
 
+from studio.api.outbound_network import CheckedNetwork, find_addresses
 from studio.core.errors import BadImage, InvalidRequest, Unreachable
 from studio.core.settings import Settings
 
-_FETCH_SECONDS = 30.0
+FETCH_SECONDS = 30.0  # for a whole image
+FAILURES = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)  # of `open_outbound`
+_USUAL_PORTS = {"http": 80, "https": 443}
 
 
-def fetch_image(address: str, settings: Settings) -> bytes:
-    """The file at an address that a request names, from hosts that the settings list only.
+def fetch_image(address: str, settings: Settings, seconds: float = FETCH_SECONDS) -> bytes:
+    """The file at an address that a request names, from hosts that the settings list only, within `seconds`.
 
     Redirects are not followed, and a name that leads to this machine or its network is refused unless it is listed as
     an address itself.
 
     Raises:
-        InvalidRequest: no address, or a host that is not listed. Unreachable: it does not answer. BadImage: too large.
+        InvalidRequest: no address, or a host that is not listed. Unreachable: it does not answer in time.
+        BadImage: too large.
     """
     check_outbound_address(address, settings.image_hosts, "image_hosts")
     limit = settings.max_upload_mb * 1024 * 1024
     try:
-        with httpx.stream("GET", address, timeout=_FETCH_SECONDS, follow_redirects=False, trust_env=False) as answer:
-            if answer.status_code != 200:
-                raise BadImage("Invalid image url", hint=f"The host answered with {answer.status_code}.")
+        with open_outbound("GET", address, seconds=seconds) as answer:
+            if answer.status != 200:
+                raise BadImage("Invalid image url", hint=f"The host answered with {answer.status}.")
             parts: list[bytes] = []
             size = 0
-            for part in answer.iter_bytes():
+            for part in answer.iter_stream():
                 size += len(part)
                 if size > limit:
                     raise BadImage("The image at that address is too large.", hint="Send a smaller file.")
                 parts.append(part)
-    except httpx.HTTPError as error:
+    except FAILURES as error:
         raise Unreachable("The host of the image does not respond.", hint="Send the file in base64.") from error
     return b"".join(parts)
+
+
+@contextlib.contextmanager
+def open_outbound(
+    method: str, address: str, *, seconds: float, headers: Mapping[str, str] | None = None, body: bytes = b""
+) -> Iterator[httpcore.Response]:
+    """The answer of an address that `check_outbound_address` let pass, its body not read yet. Connection, answer and
+    reading end after `seconds` in all; redirects and the proxies of the environment are not followed.
+
+    Raises:
+        InvalidRequest: the host leads to a private address. One of FAILURES.
+    """
+    url = httpx.URL(address)
+    target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+    sent = {"Host": url.netloc, "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
+    network = CheckedNetwork(seconds)
+    trusted = httpx.create_ssl_context() if url.scheme == "https" else None
+    with (
+        httpcore.ConnectionPool(ssl_context=trusted, network_backend=network) as pool,
+        pool.stream(method, target, headers=list(sent.items()), content=body or None) as answer,
+    ):
+        yield answer
 
 
 def check_outbound_address(address: str, listed: str, setting: str) -> None:
@@ -50,33 +76,15 @@ def check_outbound_address(address: str, listed: str, setting: str) -> None:
     """
     hint = f"Hosts are listed in the setting {setting}."
     try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError as error:
+        url = httpx.URL(address)  # as `open_outbound` reads it, so that both mean the same host
+    except httpx.InvalidURL as error:
         raise InvalidRequest("That is not an address.", hint=hint) from error
-    host = (parts.hostname or "").lower()
-    if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
+    if url.scheme not in _USUAL_PORTS or not url.host or url.userinfo:
         raise InvalidRequest("Only plain http and https addresses can be used.", hint=hint)
+    port = url.port or _USUAL_PORTS[url.scheme]
     names = {name.strip().lower() for name in listed.split(",") if name.strip()}
-    usual = port in (None, {"http": 80, "https": 443}[parts.scheme])
-    if not ({f"{host}:{port}"} & names or (usual and host in names)):
-        raise InvalidRequest(f"Requests to {host[:100]} are not allowed.", hint=hint)
-    if _is_private(host) and not _is_literal(host) and host != "localhost":
-        raise InvalidRequest(f"{host[:100]} leads to a private address.", hint="List the address itself to allow it.")
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_private(host: str) -> bool:
-    """Whether any address that `host` has is not a public one."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return False  # the request itself will say that it cannot be found
-    return any(not ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_global for entry in found)
+    hosts = {url.host, url.raw_host.decode("ascii")}
+    spelled = {f"{host}:{port}" for host in hosts} | (hosts if url.port is None else set())
+    if not spelled & names or port > 65_535:
+        raise InvalidRequest(f"Requests to {url.host[:100]} are not allowed.", hint=hint)
+    find_addresses(url.raw_host.decode("ascii"))
