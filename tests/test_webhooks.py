@@ -17,6 +17,8 @@ import pytest
 from dialect_studio import make_backend, serve_dialects
 from serving import PASSWORDS, wait_until
 
+from studio.api import webhook_queue, webhooks
+from studio.api.webhook_queue import MAX_SENDING, MAX_SENDING_PER_USER, Notification, WebhookQueue
 from studio.api.webhooks import Webhooks
 from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL_USER
@@ -59,6 +61,34 @@ def receive(*refusals: int) -> Iterator[tuple[str, Receiver]]:
         server.server_close()
 
 
+@contextmanager
+def hold() -> Iterator[tuple[str, list[str], threading.Event]]:
+    """A receiver that says nothing until it is let; the ids of what it was sent."""
+    asked: list[str] = []
+    released = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.headers["webhook-id"])
+            released.wait(30)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}", asked, released
+    finally:
+        released.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 def create(client: httpx.Client, url: str, secret: str = SECRET) -> httpx.Response:
     headers = {"Webhook-Url": url, "Webhook-Secret": secret}
     return client.post(f"{API}/create", json={"prompt": "a red apple"}, headers=headers)
@@ -84,7 +114,8 @@ def test_a_notification_is_sent_again_until_it_is_taken(tmp_path: Path) -> None:
         studio = served.studio
         hooks = Webhooks(studio, tmp_path / "hooks", (0.0, 0.1, 0.1, 0.1))
         job = studio.engine.submit(GenerationRequest(prompt="x"), LOCAL_USER)
-        hooks.register(job, f"http://{host}/hook", SECRET)
+        with hooks.expect(LOCAL_USER, f"http://{host}/hook", SECRET) as register:
+            register(job)
         wait_until(lambda: len(receiver.taken) == 3)
         assert len({headers["webhook-id"] for headers, _ in receiver.taken}) == 1
 
@@ -117,6 +148,81 @@ def test_only_listed_hosts_are_notified_and_nothing_is_made_otherwise(tmp_path: 
         assert create(client, "http://hooks.example/", "short").status_code == 400
         assert create(client, "http://hooks.example/", "whsec_###############").status_code == 400
         assert not served.backend.seen
+
+
+def test_receivers_that_do_not_answer_hold_up_nobody_elses_notifications(tmp_path: Path) -> None:
+    with (
+        hold() as (slow, asked, released),
+        receive() as (quick, receiver),
+        serve_dialects(tmp_path, users=True, webhook_hosts=f"{slow},{quick}") as served,
+    ):
+        ann, bob = (served.open_client(auth=(name, PASSWORDS[name])) for name in ("ann", "bob"))
+        for _ in range(3 * MAX_SENDING):
+            assert create(ann, f"http://{slow}/hook").status_code == 202
+        wait_until(lambda: len(asked) == MAX_SENDING_PER_USER)
+        assert create(bob, f"http://{quick}/hook").status_code == 202
+        wait_until(lambda: receiver.taken)
+        assert len(asked) == MAX_SENDING_PER_USER
+        released.set()
+        wait_until(lambda: len(set(asked)) == 3 * MAX_SENDING)
+
+
+def test_a_receiver_that_answers_for_ever_is_tried_again_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "_SEND_SECONDS", 0.3)
+    with hold() as (slow, asked, _), serve_dialects(tmp_path, webhook_hosts=slow) as served:
+        hooks = Webhooks(served.studio, tmp_path / "hooks", (0.0, 0.1, 0.1, 60.0))
+        job = served.studio.engine.submit(GenerationRequest(prompt="x"), LOCAL_USER)
+        with hooks.expect(LOCAL_USER, f"http://{slow}/hook", SECRET) as register:
+            register(job)
+        wait_until(lambda: len(asked) == 3)
+        assert len(set(asked)) == 1
+        (file,) = (tmp_path / "hooks").iterdir()
+        wait_until(lambda: json.loads(file.read_text())["attempts"] == 3)
+
+
+def test_each_user_has_a_limit_of_notifications_and_takes_no_other_users_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_queue, "MAX_PENDING_PER_USER", 2)
+    held = make_backend(held=True)
+    with serve_dialects(tmp_path, users=True, webhook_hosts="127.0.0.1:9", backend=held) as served:
+        ann, bob = (served.open_client(auth=(name, PASSWORDS[name])) for name in ("ann", "bob"))
+        headers = {"Webhook-Url": "http://127.0.0.1:9/", "Webhook-Secret": SECRET}
+        for _ in range(3):
+            refused = ann.post(f"{API}/create", json={"prompt": "x", "model": "none such"}, headers=headers)
+            assert refused.status_code == 404, "and what it had reserved is free again"
+        assert [create(ann, "http://127.0.0.1:9/").status_code for _ in range(3)] == [202, 202, 429]
+        assert len(ann.get(f"{API}/jobs").json()["jobs"]) == 2
+        assert create(bob, "http://127.0.0.1:9/").status_code == 202
+
+
+def make_notification(number: int, user: str) -> Notification:
+    return Notification(id=f"{user}{number}", job_id="j", user=user, url="http://x/", secret=SECRET, due=1.0 + number)
+
+
+def test_users_take_turns_whoever_was_first() -> None:
+    queue = WebhookQueue(make_notification(number, user) for user in ("ann", "bob", "cid") for number in range(4))
+    taken: list[str] = []
+    while (one := queue.take_next(100.0)) is not None:
+        taken.append(one.id)
+        queue.finish(one)
+        queue.remove(one)
+    assert taken == [f"{user}{number}" for number in range(4) for user in ("ann", "bob", "cid")]
+    assert queue.is_empty()
+
+
+def test_no_user_has_all_senders_and_all_together_have_a_limit() -> None:
+    users = [f"user{number}" for number in range(MAX_SENDING)]
+    queue = WebhookQueue(make_notification(number, user) for user in users for number in range(4))
+    taken = [one for _ in range(20) if (one := queue.take_next(100.0)) is not None]
+    assert [one.user for one in taken] == users
+    queue = WebhookQueue(make_notification(number, "ann") for number in range(20))
+    first = queue.take_next(100.0)
+    assert first is not None
+    assert queue.take_next(100.0) is not None
+    assert queue.take_next(100.0) is None
+    queue.finish(first)
+    assert queue.take_next(100.0) == first
 
 
 def test_a_stream_tells_all_jobs_of_the_caller_and_nobody_elses(tmp_path: Path) -> None:

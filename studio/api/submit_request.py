@@ -52,11 +52,9 @@ class Submitter:
         url, secret = request.headers.get("webhook-url", ""), request.headers.get("webhook-secret", "")
 
         def submit() -> Job:
-            if url:
-                self._webhooks.check(url, secret)
-            job = engine.submit(wanted(user), user)
-            if url:
-                self._webhooks.register(job, url, secret)
+            with self._webhooks.expect(user, url, secret) as register:
+                job = engine.submit(wanted(user), user)
+                register(job)
             return job
 
         job = await anyio.to_thread.run_sync(submit)

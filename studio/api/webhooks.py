@@ -4,6 +4,7 @@ are written down before they are due and sent until they are taken, also after a
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -11,16 +12,15 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Generator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from studio.api.error_responses import clean_json
-from studio.api.outbound import check_outbound_address
+from studio.api.outbound import FAILURES, check_outbound_address, open_outbound
 from studio.api.responses import build_job_body
+from studio.api.webhook_queue import Notification, WebhookQueue
 from studio.core.durable_files import replace_synced, translate_os_errors
 from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.core.user import User
@@ -28,136 +28,132 @@ from studio.engine.jobs.job import Job
 from studio.engine.studio import Studio
 
 RETRY_SECONDS = (0.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21_600.0)  # before each attempt
-MAX_PENDING = 1000  # notifications of all users that wait
 MAX_URL_LENGTH = 2000  # characters
 MIN_SECRET_LENGTH = 16  # characters
 _SECRET_PREFIX = "whsec_"
-_SEND_SECONDS = 15.0
+_SEND_SECONDS = 15.0  # for a whole delivery
 _LOOK_SECONDS = 0.5  # between two looks at jobs whose end is waited for
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Notification:
-    """One that is due when its job ends. `due` in seconds since the epoch, 0 while the job has not ended; `attempts`
-    are those that failed."""
-
-    id: str
-    job_id: str
-    user: str
-    url: str
-    secret: str
-    attempts: int = 0
-    due: float = 0.0
-
-
 class Webhooks:
-    """Sends notifications from a thread of its own, which ends when none is left and when the studio closes."""
+    """Sends notifications, several at once and the users in turn. Its thread ends when none is left and when the studio
+    closes."""
 
     def __init__(self, studio: Studio, folder: Path, retry_seconds: tuple[float, ...] = RETRY_SECONDS) -> None:
         """Takes up what is written in `folder`, which is made with the first notification."""
         self._studio = studio
         self._folder = folder
         self._retry_seconds = retry_seconds
+        self._queue = WebhookQueue(_load(folder))
         self._lock = threading.Lock()
-        self._pending = {one.id: one for one in _load(folder)}
+        self._changed = threading.Event()
         self._thread: threading.Thread | None = None
-        if self._pending:
+        if not self._queue.is_empty():
             self._start()
 
-    def check(self, url: str, secret: str) -> None:
-        """Refuse an address or a secret before any job is made.
+    @contextlib.contextmanager
+    def expect(self, user: User, url: str, secret: str) -> Generator[Callable[[Job], None]]:
+        """Refuse an address or a secret before any job is made, and keep a place; what is given registers the job
+        that was made meanwhile. Without `url` it does nothing.
 
         Raises:
-            InvalidRequest: the message says why.
+            InvalidRequest: the message says why. QuotaExceeded: too many wait. StorageFailed: it cannot be written
+            down.
         """
+        if not url:
+            yield lambda _: None
+            return
         check_outbound_address(url, self._studio.settings.current.webhook_hosts, "webhook_hosts")
         if len(url) > MAX_URL_LENGTH:
             raise InvalidRequest("The address of the webhook is too long.", hint="Use a shorter one.")
         _read_key(secret)
-        with self._lock:
-            if len(self._pending) >= MAX_PENDING:
-                raise InvalidRequest("Too many notifications are waiting.", hint="Try again later.")
+        self._queue.reserve(user.name)
+        try:
+            yield lambda job: self._register(job, url, secret)
+        finally:
+            self._queue.free(user.name)
 
-    def register(self, job: Job, url: str, secret: str) -> None:
-        """Notify `url` when the job has ended.
-
-        Raises:
-            StorageFailed: it cannot be written down.
-        """
+    def _register(self, job: Job, url: str, secret: str) -> None:
         one = Notification(id=f"msg_{secrets.token_hex(12)}", job_id=job.id, user=job.user, url=url, secret=secret)
         self._write(one)
-        with self._lock:
-            self._pending[one.id] = one
+        self._queue.add(one)
         self._start()
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
-        pause = threading.Event()
         while True:
             with self._lock:
-                waiting = list(self._pending.values())
-                if not waiting or self._studio.engine.is_closed:
+                if self._queue.is_empty() or self._studio.engine.is_closed:
                     self._thread = None
                     return
-            for one in waiting:
-                try:
-                    self._advance(one)
-                except StudioError as error:
-                    _log.warning("the notification %s waits: %s", one.id, error.message)
-            pause.wait(_LOOK_SECONDS)
+            self._changed.clear()
+            self._look_for_ends()
+            while (one := self._queue.take_next(time.time())) is not None:
+                threading.Thread(target=self._deliver, args=(one,), name="webhook", daemon=True).start()
+            self._changed.wait(_LOOK_SECONDS)
 
-    def _advance(self, one: Notification) -> None:
-        """Send one that is due; note the end of a job that others wait for."""
-        now = time.time()
-        if one.due and one.due > now:
-            return
+    def _look_for_ends(self) -> None:
+        """Note the ends of jobs that are waited for."""
+        for one in self._queue.list_unended():
+            try:
+                job = self._find_job(one)
+            except StudioError as error:
+                _log.warning("the notification %s waits: %s", one.id, error.message)
+                continue
+            if job is None:
+                self._remove(one)
+            elif job.snapshot.status.is_final:
+                self._queue.mark_due(one, time.time())
+
+    def _find_job(self, one: Notification) -> Job | None:
         try:
-            job = self._studio.engine.job(one.job_id, User(one.user))
+            return self._studio.engine.job(one.job_id, User(one.user))
         except NotFound:
-            self._remove(one)
-            return
-        if not job.snapshot.status.is_final:
-            return
-        if self._send(one, job):
-            self._remove(one)
-            return
+            return None
+
+    def _deliver(self, one: Notification) -> None:
+        """Send one that is due; it is due again later where that fails."""
         attempts = one.attempts + 1
-        if attempts >= len(self._retry_seconds):
-            _log.warning("the notification %s of job %s was given up", one.id, one.job_id)
-            self._remove(one)
-            return
-        later = replace(one, attempts=attempts, due=now + self._retry_seconds[attempts])
-        self._write(later)
-        with self._lock:
-            self._pending[one.id] = later
+        wait = self._retry_seconds[min(attempts, len(self._retry_seconds) - 1)]
+        try:
+            job = self._find_job(one)
+            if job is None or self._send(one, job):
+                self._remove(one)
+            elif attempts >= len(self._retry_seconds):
+                _log.warning("the notification %s of job %s was given up", one.id, one.job_id)
+                self._remove(one)
+            else:
+                self._write(replace(one, attempts=attempts, due=time.time() + wait))
+        except StudioError as error:
+            _log.warning("the notification %s waits: %s", one.id, error.message)
+        finally:
+            self._queue.finish(replace(one, attempts=attempts, due=time.time() + wait))
+            self._changed.set()
 
     def _send(self, one: Notification, job: Job) -> bool:
         """Whether the notification needs no further attempt: it was taken, or its address is gone or not allowed any
         more."""
         settings = self._studio.settings.current
-        try:
-            check_outbound_address(one.url, settings.webhook_hosts, "webhook_hosts")
-        except InvalidRequest as error:
-            _log.warning("the notification %s was dropped: %s", one.id, error.message)
-            return True
         data = build_job_body(job, settings.root_path).model_dump()
         body = json.dumps(clean_json({"type": f"job.{data['status']}", "timestamp": _format_now(), "data": data}))
         headers = {"Content-Type": "application/json", **sign(one.id, body.encode(), one.secret, time.time)}
         try:
-            answer = httpx.post(
-                one.url, content=body, headers=headers, timeout=_SEND_SECONDS, follow_redirects=False, trust_env=False
-            )
-        except httpx.HTTPError as error:
+            check_outbound_address(one.url, settings.webhook_hosts, "webhook_hosts")
+            with open_outbound("POST", one.url, seconds=_SEND_SECONDS, headers=headers, body=body.encode()) as answer:
+                return 200 <= answer.status < 300 or answer.status == 410
+        except InvalidRequest as error:
+            _log.warning("the notification %s was dropped: %s", one.id, error.message)
+            return True
+        except FAILURES as error:
             _log.info("the notification %s was not taken: %s", one.id, type(error).__name__)
             return False
-        return answer.is_success or answer.status_code == 410
 
     def _write(self, one: Notification) -> None:
         with translate_os_errors("the notification"):
@@ -165,8 +161,7 @@ class Webhooks:
             replace_synced(self._folder / f"{one.id}.json", json.dumps(asdict(one)).encode(), 0o600)
 
     def _remove(self, one: Notification) -> None:
-        with self._lock:
-            self._pending.pop(one.id, None)
+        self._queue.remove(one)
         try:
             (self._folder / f"{one.id}.json").unlink(missing_ok=True)
         except OSError as error:  # it is sent once more after the next start
