@@ -273,6 +273,30 @@ def test_a_token_that_reads_changes_nothing(house: House) -> None:
         assert answer.status_code in (401, 403), door.name
 
 
+def test_a_token_that_generates_leaves_all_that_is_kept(house: House) -> None:
+    """Whatever the route: what ann keeps, and that she is logged in, is as before."""
+    secret = house.served.studio.engine.tokens.create("ann", "draws", TokenScope.GENERATE)
+    client, ann = house.served.open_client(headers={"Authorization": f"Bearer {secret}"}), house.clients["ann"]
+    owned = house.owned
+    kept = [f"/assets/{owned['asset_id']}", "/wildcards/annslist", "/chains/annschain", "/recipes", "/personas"]
+
+    def read() -> list[Any]:
+        found = [ann.get(f"/api/image-studio{path}") for path in kept]
+        assert [answer.status_code for answer in found] == [200] * len(kept)
+        collections = ann.get("/api/image-studio/collections").json()["collections"]
+        mine = [one for one in collections if one["id"] == owned["collection_id"]]
+        added = ("uses", "use_counts", "children")  # by what is drawn from the image
+        return [*({**answer.json(), **dict.fromkeys(added)} for answer in found), mine]
+
+    before = read()
+    for door in filter(is_reachable, house.doors):
+        if door.method == "GET" or door.gradio or door.is_open or door.path.startswith("/page"):
+            continue
+        body = make_body(door.body, owned) if door.body else {}
+        client.request(door.method, door.address(list_values(house, door, "owned")), json=body)
+    assert read() == before
+
+
 def test_no_token_has_a_right_of_administrators(house: House) -> None:
     secret = house.served.studio.engine.tokens.create("root", "all", TokenScope.SPEND)
     client = house.served.open_client()

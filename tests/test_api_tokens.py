@@ -66,7 +66,8 @@ def test_a_broken_file_lets_nobody_in(tmp_path: Path, content: str) -> None:
 def test_a_token_opens_what_its_scope_says_and_only_for_its_user(tmp_path: Path) -> None:
     with serve_dialects(tmp_path, users=True) as served:
         tokens = served.studio.engine.tokens
-        read, generate, spend = (tokens.create("ann", scope.value, scope) for scope in TokenScope)
+        scopes = (TokenScope.READ, TokenScope.GENERATE, TokenScope.SPEND)
+        read, generate, spend = (tokens.create("ann", scope.value, scope) for scope in scopes)
         client = served.open_client()
 
         def create(secret: str, **body: object) -> httpx.Response:
@@ -97,6 +98,39 @@ def test_a_token_opens_what_its_scope_says_and_only_for_its_user(tmp_path: Path)
         (token, *_) = [one for one in tokens.list_tokens("ann") if one.scope is TokenScope.GENERATE]
         tokens.revoke("ann", token.id)
         assert create(generate).status_code == 401
+
+
+def test_a_token_that_generates_removes_and_changes_nothing_that_is_there(tmp_path: Path) -> None:
+    with serve_dialects(tmp_path, users=True) as served:
+        tokens = served.studio.engine.tokens
+        generate = bearer(tokens.create("ann", "draws", TokenScope.GENERATE))
+        organize = bearer(tokens.create("ann", "sorts", TokenScope.ORGANIZE))
+        client = served.open_client()
+        made = [client.post(f"{API}/create?wait=true", json={"prompt": "x"}, headers=generate).json() for _ in range(2)]
+        one, other = (job["images"][0]["id"] for job in made)
+        attacks: list[tuple[str, str, dict[str, object]]] = [
+            ("POST", "/assets/bulk", {"query": "", "change": {"trash": True}}),
+            ("POST", "/assets/bulk", {"ids": [one, other], "change": {"trash": True}}),
+            ("POST", "/assets/bulk", {"query": "", "change": {"note": "gone"}}),
+            ("DELETE", f"/assets/{one}", {}),
+            ("PATCH", f"/assets/{one}", {"title": "gone"}),
+            ("POST", "/assets/undo", {}),
+            ("POST", "/sessions/end", {}),
+        ]
+        for method, path, body in attacks:
+            refused = client.request(method, API + path, json=body, headers=generate)
+            assert refused.status_code == 403, path
+        assert refused.json()["error"] == "A token may not do this."
+        assert len(client.get(f"{API}/assets", headers=generate).json()["assets"]) == 2
+        bulk = client.post(API + attacks[0][1], json=attacks[0][2], headers=organize)
+        assert (bulk.status_code, bulk.json()["changed"]) == (200, 2)
+        assert client.post(f"{API}/trash/empty", headers=organize).status_code == 403
+        assert client.post(f"{API}/assets/undo", headers=organize).status_code == 200
+        paid = {"prompt": "x", "model": "cloud/paid"}
+        assert client.post(f"{API}/create", json=paid, headers=organize).status_code == 403
+        bobs = bearer(tokens.create("bob", "bob's", TokenScope.SPEND))
+        bulk = client.post(f"{API}/assets/bulk", json={"ids": [one], "change": {"trash": True}}, headers=bobs)
+        assert bulk.json()["changed"] == 0
 
 
 def test_a_token_ends_with_its_user_and_opens_no_page(tmp_path: Path) -> None:

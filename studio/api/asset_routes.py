@@ -118,13 +118,13 @@ def _add_asset_routes(routes: APIRouter, studio: Studio) -> None:
         details = library.get_details(asset_id, get_caller(request).name)
         return AssetDetailsBody.make_details(details, settings.current.root_path)
 
-    @routes.patch("/assets/{asset_id}")
+    @routes.patch("/assets/{asset_id}", dependencies=[needs(Right.ORGANIZE)])
     def change_asset(request: Request, asset_id: str, body: AssetChangeBody) -> AssetBody:
         """Set favourite, rating, tags, note or title; what is left out stays. A step that can be undone."""
         entry = library.change(asset_id, body.to_change(), get_caller(request).name)
         return AssetBody.make(entry, settings.current.root_path)
 
-    @routes.delete("/assets/{asset_id}")
+    @routes.delete("/assets/{asset_id}", dependencies=[needs(Right.ORGANIZE)])
     def trash_asset(request: Request, asset_id: str) -> AssetBody:
         """Move an asset to the trash; a step that can be undone."""
         user = get_caller(request).name
@@ -141,7 +141,7 @@ def _add_asset_routes(routes: APIRouter, studio: Studio) -> None:
 def _add_bulk_routes(routes: APIRouter, studio: Studio) -> None:
     library = studio.engine.asset_library
 
-    @routes.post("/assets/bulk")
+    @routes.post("/assets/bulk", dependencies=[needs(Right.ORGANIZE)])
     def change_assets(request: Request, body: BulkBody) -> BulkResult:
         """Change many assets at once; ids of others are left out. The last 20 steps can be undone."""
         change = body.change.to_change()
@@ -153,7 +153,7 @@ def _add_bulk_routes(routes: APIRouter, studio: Studio) -> None:
         changed, token = library.change_many(change, user, ids=body.ids, text=body.query)
         return BulkResult(changed=changed, undo=token)
 
-    @routes.post("/assets/undo")
+    @routes.post("/assets/undo", dependencies=[needs(Right.ORGANIZE)])
     def undo_step(request: Request, body: UndoBody | None = None) -> UndoResult:
         """Undo the step of a token, or the last one."""
         token = body.token if body is not None else ""
@@ -175,18 +175,18 @@ def _add_collection_routes(routes: APIRouter, studio: Studio) -> None:
             collections=[CollectionBody.make(one) for one in collections.list_all(get_caller(request).name)]
         )
 
-    @routes.post("/collections", status_code=201)
+    @routes.post("/collections", status_code=201, dependencies=[needs(Right.ORGANIZE)])
     def create_collection(request: Request, body: NewCollectionBody) -> CollectionBody:
         """Make a collection, or with a query a saved search."""
         return CollectionBody.make(collections.create(body.name, get_caller(request).name, body.query))
 
-    @routes.patch("/collections/{collection_id}")
+    @routes.patch("/collections/{collection_id}", dependencies=[needs(Right.ORGANIZE)])
     def change_collection(request: Request, collection_id: str, body: CollectionChangeBody) -> CollectionBody:
         """Rename a collection, or give a saved search another query."""
         user = get_caller(request).name
         return CollectionBody.make(collections.change(collection_id, user, name=body.name, query=body.query))
 
-    @routes.delete("/collections/{collection_id}", status_code=204)
+    @routes.delete("/collections/{collection_id}", status_code=204, dependencies=[needs(Right.ORGANIZE)])
     def delete_collection(request: Request, collection_id: str) -> None:
         """Delete a collection; its assets stay."""
         collections.delete(collection_id, get_caller(request).name)

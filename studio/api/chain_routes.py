@@ -16,10 +16,12 @@ from studio.api import schemas
 from studio.api.image_bodies import store_request_images
 from studio.api.multipart_forms import MultipartRoute
 from studio.api.request_bodies import ImageRef
+from studio.api.rights import needs
 from studio.api.schemas import CreateBody, StrictModel
 from studio.api.social_packs import append_social_formats
 from studio.api.submit_request import Submitter, get_caller
 from studio.core.request import GenerationRequest
+from studio.core.rights import Right
 from studio.core.user import User
 from studio.engine.jobs import saved_chains
 from studio.engine.jobs.saved_chains import parse_steps
@@ -70,7 +72,7 @@ def add_chain_routes(routes: APIRouter, studio: Studio, submitter: Submitter) ->
         """One chain."""
         return build_chain(name, kept.steps(get_caller(request).name, name))
 
-    @routes.put("/chains/{name:path}")
+    @routes.put("/chains/{name:path}", dependencies=[needs(Right.ORGANIZE)])
     def save_chain(request: Request, name: str, body: ChainBody) -> Chain:
         """Keep steps under a name, in the place of what had it. Their images are let in, and named by their ids from
         then on."""
@@ -78,7 +80,7 @@ def add_chain_routes(routes: APIRouter, studio: Studio, submitter: Submitter) ->
         steps = [store_request_images(step, studio.engine, user) for step in parse_steps(body.steps)]
         return build_chain(kept.save(user.name, name, steps), steps)
 
-    @routes.delete("/chains/{name:path}", status_code=204)
+    @routes.delete("/chains/{name:path}", status_code=204, dependencies=[needs(Right.ORGANIZE)])
     def delete_chain(request: Request, name: str) -> None:
         """Forget a chain."""
         kept.delete(get_caller(request).name, name)

@@ -11,10 +11,12 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from studio.api.prompt_routes import AdditionBody, find_prompt_model
+from studio.api.rights import needs
 from studio.api.schemas import Name, StrictModel, Text
 from studio.api.submit_request import get_caller
 from studio.core.feature import Feature
 from studio.core.prompts import ParsedPrompt, Persona
+from studio.core.rights import Right
 from studio.engine.personas import MAX_FIELD_CHARS
 from studio.engine.studio import Studio
 from studio.prompting.dialects import find_dialect
@@ -76,13 +78,13 @@ def add_persona_routes(routes: APIRouter, studio: Studio) -> None:
         """One persona."""
         return _build_body(personas.of(get_caller(request).name).get(name))
 
-    @routes.put("/personas/{name}")
+    @routes.put("/personas/{name}", dependencies=[needs(Right.ORGANIZE)])
     def save_persona(request: Request, name: Name, body: PersonaFields) -> PersonaBody:
         """Keep a persona, in the place of what had its name."""
         kept = personas.of(get_caller(request).name).save(Persona(name=name, **body.model_dump()))
         return _build_body(kept)
 
-    @routes.delete("/personas/{name}", status_code=204)
+    @routes.delete("/personas/{name}", status_code=204, dependencies=[needs(Right.ORGANIZE)])
     def delete_persona(request: Request, name: Name) -> Response:
         """Delete a persona."""
         personas.of(get_caller(request).name).delete(name)

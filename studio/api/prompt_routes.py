@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from studio.api.event_streams import iterate_in_thread, stream_events, wants_events
+from studio.api.rights import needs
 from studio.api.schemas import Name, StrictModel, Text
 from studio.api.submit_request import get_caller
 from studio.core.errors import NotConfigured
@@ -22,6 +23,7 @@ from studio.core.model import Model
 from studio.core.model_ids import AUTO_PREFIX
 from studio.core.request import GenerationRequest
 from studio.core.request_choices import PromptOrder
+from studio.core.rights import Right
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.jobs.passes import make_random_seed
@@ -287,13 +289,13 @@ def _add_wildcard_routes(routes: APIRouter, studio: Studio) -> None:
         (found,) = wildcards.find(name)
         return _build_wildcard_body(found, text, own=own)
 
-    @routes.put("/wildcards/{name:path}")
+    @routes.put("/wildcards/{name:path}", dependencies=[needs(Right.ORGANIZE)])
     def save_wildcard(request: Request, name: Name, body: NewWildcard) -> WildcardBody:
         """Keep a wildcard of the caller's own; it replaces one of that name."""
         saved = studio.engine.wildcards.of(get_caller(request).name).save(name, body.text)
         return _build_wildcard_body(saved, body.text, own=True)
 
-    @routes.delete("/wildcards/{name:path}", status_code=204)
+    @routes.delete("/wildcards/{name:path}", status_code=204, dependencies=[needs(Right.ORGANIZE)])
     def delete_wildcard(request: Request, name: Name) -> Response:
         """Delete a wildcard of the caller's own."""
         studio.engine.wildcards.of(get_caller(request).name).delete(name)

@@ -12,10 +12,12 @@ from pydantic import BaseModel, Field
 
 from studio.api import schemas
 from studio.api.image_bodies import store_request_images
+from studio.api.rights import needs
 from studio.api.schemas import Name, StrictModel, Text
 from studio.api.submit_request import Submitter, get_caller
 from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest
+from studio.core.rights import Right
 from studio.core.user import User
 from studio.engine.jobs.saved_recipes import Recipe, merge_changes, read_recipe
 from studio.engine.studio import Studio
@@ -99,7 +101,7 @@ def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
 
 
 def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
-    @routes.post("/recipes/import", status_code=201)
+    @routes.post("/recipes/import", status_code=201, dependencies=[needs(Right.ORGANIZE)])
     def import_recipe(request: Request, body: RecipeImport) -> ImportedRecipeBody:
         """Keep what a file of this or another program asks for."""
         found = read_recipe(body.recipe)
@@ -107,7 +109,7 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
         recipe = kept.save(body.name or found.name or "Imported", found.request, found.about)
         return ImportedRecipeBody(**_build_body(recipe).model_dump(), notApplied=list(found.not_applied))
 
-    @routes.put("/recipes/{name}")
+    @routes.put("/recipes/{name}", dependencies=[needs(Right.ORGANIZE)])
     def save_recipe(request: Request, name: Name, body: NewRecipe) -> RecipeBody:
         """Keep a request under a name, in the place of what had it. Its images are let in, and named by their ids from
         then on."""
@@ -116,7 +118,7 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
         made = merge_changes(_find_request(body, studio, user), body.changes)
         return _build_body(recipes.save(name, store_request_images(made, studio.engine, user), body.about))
 
-    @routes.delete("/recipes/{name}", status_code=204)
+    @routes.delete("/recipes/{name}", status_code=204, dependencies=[needs(Right.ORGANIZE)])
     def delete_recipe(request: Request, name: Name) -> Response:
         """Delete a recipe of the caller's own."""
         studio.engine.recipes.of(get_caller(request).name).delete(name)

@@ -17,10 +17,12 @@ from pydantic import BaseModel, Field
 
 from studio.api.image_bodies import decode_file
 from studio.api.multipart_forms import MultipartRoute
+from studio.api.rights import needs
 from studio.api.schemas import Name, StrictModel, Text
 from studio.api.social_packs import require_social_parts
 from studio.api.submit_request import get_caller
 from studio.core.errors import InvalidRequest
+from studio.core.rights import Right
 from studio.core.social_formats import PlatformData
 from studio.core.social_templates import (
     PURPOSES,
@@ -191,7 +193,7 @@ def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
 def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
     forms = APIRouter(route_class=MultipartRoute)
 
-    @routes.post("/templates", status_code=201)
+    @routes.post("/templates", status_code=201, dependencies=[needs(Right.ORGANIZE)])
     def save_template(request: Request, body: NewTemplate) -> TemplateBody:
         """Keep a template of one's own."""
         user = get_caller(request)
@@ -202,7 +204,7 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
             made = dataclasses.replace(made, frame=source.frame, negative=source.negative, models=source.models)
         return _build_template_body(_get_platforms(studio, request), _get_library(studio, request).save(made))
 
-    @forms.post("/templates/import", status_code=201)
+    @forms.post("/templates/import", status_code=201, dependencies=[needs(Right.ORGANIZE)])
     def import_templates(request: Request, body: ImportBody) -> TemplateList:
         """Take in the templates of a file, all or none."""
         library = _get_library(studio, request)
@@ -211,7 +213,7 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
             file.write_bytes(decode_file(body.file))
             return _build_template_list(_get_platforms(studio, request), library.import_file(file))
 
-    @routes.delete("/templates/{template_id}", status_code=204)
+    @routes.delete("/templates/{template_id}", status_code=204, dependencies=[needs(Right.ORGANIZE)])
     def delete_template(request: Request, template_id: str) -> Response:
         """Delete one of one's own."""
         _get_library(studio, request).remove(template_id)

@@ -11,6 +11,7 @@ class Right(StrEnum):
 
     USE = "use"  # one's own images, jobs and lists
     GENERATE = "generate"  # queue jobs
+    ORGANIZE = "organize"  # change, trash or delete what one keeps: images, collections, recipes, lists
     SPEND = "spend"  # use models that cost money
     DELETE = "delete"  # remove one's files for good
     TOKENS = "tokens"  # make tokens for programs
@@ -28,7 +29,7 @@ class Role(StrEnum):
     GUEST = "guest"
 
 
-_GUEST = frozenset({Right.USE, Right.GENERATE})
+_GUEST = frozenset({Right.USE, Right.GENERATE, Right.ORGANIZE})
 _MEMBER = _GUEST | {Right.SPEND, Right.DELETE, Right.TOKENS}
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.ADMINISTRATOR: frozenset(Right),
@@ -42,6 +43,7 @@ ROLE_LIMITS: Mapping[Role, Mapping[str, float]] = {
 ACTIONS: Mapping[Right, str] = {  # in “… may not …”
     Right.USE: "use the studio",
     Right.GENERATE: "make images",
+    Right.ORGANIZE: "change or delete what is kept",
     Right.SPEND: "use models that cost money",
     Right.DELETE: "delete files for good",
     Right.TOKENS: "create API tokens",

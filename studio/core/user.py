@@ -34,7 +34,7 @@ class User:
         if self.may(right):
             return
         if self.by_token and right in RIGHTS[self.role]:
-            hint = "Create a token that may spend." if right is Right.SPEND else "Do it on the studio's page."
+            hint = _TOKEN_HINTS.get(right, "Do it on the studio's page.")
             raise Forbidden(f"This token may not {ACTIONS[right]}.", hint=hint)
         whose = "This token" if self.by_token else "Your account"
         raise Forbidden(f"{whose} may not {ACTIONS[right]}.", hint="Ask an administrator of this studio.")
@@ -53,6 +53,10 @@ class User:
         return settings.apply_values(values) if values else settings
 
 
+_TOKEN_HINTS = {
+    Right.ORGANIZE: "Create a token that may organise.",
+    Right.SPEND: "Create a token that may spend.",
+}
 LOCAL_USER = User("local", Role.ADMINISTRATOR)
 OPENID_PREFIX = "openid-"  # of the names of those whom an OpenID provider vouches for
 GUEST_PREFIX = "guest-"  # of the names of those who come without a login, where they may

@@ -34,13 +34,15 @@ class TokenScope(StrEnum):
 
     READ = "read"  # look at models, jobs and images
     GENERATE = "generate"  # make images with models that cost nothing
+    ORGANIZE = "organize"  # change and trash images, and change or delete collections, recipes and the like
     SPEND = "spend"  # use models that cost money too, within the user's budget
 
 
 SCOPE_RIGHTS = {
     TokenScope.READ: frozenset({Right.USE}),
     TokenScope.GENERATE: frozenset({Right.USE, Right.GENERATE}),
-    TokenScope.SPEND: frozenset({Right.USE, Right.GENERATE, Right.SPEND, Right.DELETE}),
+    TokenScope.ORGANIZE: frozenset({Right.USE, Right.GENERATE, Right.ORGANIZE}),
+    TokenScope.SPEND: frozenset({Right.USE, Right.GENERATE, Right.ORGANIZE, Right.SPEND, Right.DELETE}),
 }
 
 

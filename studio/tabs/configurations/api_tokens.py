@@ -22,7 +22,8 @@ from studio.tabs.common.tables import render_table
 _SCOPES = {
     "Read images and jobs": TokenScope.READ,
     "Generate with free models": TokenScope.GENERATE,
-    "Generate, paid models included": TokenScope.SPEND,
+    "Generate and organise": TokenScope.ORGANIZE,
+    "Generate and organise, paid models included": TokenScope.SPEND,
 }
 _SCOPE_LABELS = {scope: label for label, scope in _SCOPES.items()}
 _NO_USERS_NOTE = "Without user accounts no token is needed: programs on this computer may call the APIs as they are."
