@@ -15,6 +15,7 @@ from dialect_studio import decode_image, encode, make_backend, make_png, read_in
 from fakes import draw_fake_image
 from PIL import Image
 from serving import PASSWORDS, RunningStudio, wait_until
+from test_catalog import lora, write
 
 from studio.core.request_choices import MaskedContent, Resize
 from studio.core.request_parts import ControlMode
@@ -301,6 +302,34 @@ def test_lists_have_the_shapes_that_clients_read(client: httpx.Client) -> None:
         assert client.post(f"{API}/{path}").json() is None
     assert client.post(f"{API}/server-kill").status_code in (404, 405)
     assert client.post(f"{API}/interrogate", json={"image": "x", "model": "clip"}).status_code == 404
+
+
+def test_loras_are_listed_with_what_their_files_say(tmp_path: Path) -> None:
+    tensor = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    facts = {
+        "ss_output_name": "neon",
+        "ss_tag_frequency": '{"10_cat": {"cat": 40}}',
+        "ss_odd": '{"a": NaN}',
+        "ss_broken": '{"a":' * 5000,
+        "ss_deep": '{"a":' * 300 + "1" + "}" * 300,
+        "ssmd_cover_images": "[]",
+    }
+    write(tmp_path / "models" / "loras" / "styles" / "neon.safetensors", lora(tensor), facts)
+    write(tmp_path / "models" / "loras" / "plain.safetensors", lora(tensor))
+    with serve_dialects(tmp_path) as served:
+        answer = served.open_client().get(f"{API}/loras")
+        found = {one["name"]: one for one in answer.json()}
+    assert found.keys() == {"styles/neon", "plain"}
+    told = found["styles/neon"]["metadata"]
+    assert told == {
+        "ss_output_name": "neon",
+        "ss_tag_frequency": {"10_cat": {"cat": 40}},
+        "ss_odd": {"a": None},
+        "ss_broken": facts["ss_broken"],
+        "ss_deep": facts["ss_deep"],
+    }
+    assert found["plain"]["metadata"] == {}
+    assert str(tmp_path) not in answer.text
 
 
 def test_extras_enlarge_and_png_info_reads(client: httpx.Client, served: RunningStudio) -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from typing import Any
 
@@ -19,13 +21,16 @@ from studio.api.dialects.automatic1111.scripts import (
     TXT2IMG_SCRIPTS,
     describe_scripts,
 )
+from studio.api.error_responses import clean_json
 from studio.api.rights import needs
 from studio.api.submit_request import get_caller
+from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.model import GPU_LANE, Model
 from studio.core.model_ids import RESTORER_PREFIX, UPSCALER_PREFIX
 from studio.core.rights import Right
 from studio.core.task import Task
-from studio.core.weights import WeightKind
+from studio.core.text_checks import check_depth
+from studio.core.weights import WeightFile, WeightKind
 from studio.engine.studio import Studio
 from studio.prompting.styles import load_styles
 
@@ -128,7 +133,7 @@ def _add_weight_lists(routes: APIRouter, studio: Studio) -> None:
                 "name": one.name,
                 "alias": one.name,
                 "path": one.path.name,
-                "metadata": dict(one.header.metadata) if one.header is not None else {},
+                "metadata": _read_metadata(studio, one),
             }
             for one in find_weights(WeightKind.LORA)
         ]
@@ -141,6 +146,24 @@ def _add_weight_lists(routes: APIRouter, studio: Studio) -> None:
 
     for path in ("refresh-embeddings", "refresh-checkpoints", "refresh-vae", "refresh-loras"):
         _add_refresh_route(routes, studio, path)
+
+
+def _read_metadata(studio: Studio, weight: WeightFile) -> dict[str, Any]:
+    """What a file says of itself, its values of JSON as such; without the images that some trainers put there."""
+    try:
+        metadata = studio.store.read_metadata(weight)
+    except ModelBroken:
+        return {}
+    return {name: _parse_value(text) for name, text in metadata.items() if name != "ssmd_cover_images"}
+
+
+def _parse_value(text: str) -> Any:
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError, InvalidRequest):
+            value = json.loads(text)
+            check_depth(value, "metadata")
+            return clean_json(value)
+    return text
 
 
 _EMBEDDING = {"step": None, "sd_checkpoint": None, "sd_checkpoint_name": None, "shape": 768, "vectors": 1}
