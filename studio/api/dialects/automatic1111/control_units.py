@@ -78,7 +78,8 @@ _RESIZE_WORDS = {
     "outer fit (shrink to fit)": 2,
 }
 _HASH_SUFFIX = re.compile(r"\s*\[[0-9a-f]{6,10}\]\s*$")
-_DEFAULT_THRESHOLD = -1
+DEFAULT_RESOLUTION = 512  # px
+_BOTH_PASSES = ("both", "0")  # as the extension writes hr_option: a word, a number, or the name of its choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,7 @@ def build_options(model: Model, thresholds: Sequence[Any]) -> tuple[Option, ...]
     """The options of a preprocessor that the extension calls threshold a and b, moved into their ranges."""
     found: list[Option] = []
     for spec, value in zip(model.options, thresholds, strict=False):
-        if isinstance(value, int | float) and not isinstance(value, bool) and value != _DEFAULT_THRESHOLD:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
             found.append(Option(name=spec.name, value=float(min(max(value, spec.low), spec.high))))
     return tuple(found)
 
@@ -159,7 +160,9 @@ def _build_unit(unit: dict[str, Any], studio: Studio, user: User) -> BuiltUnit:
     start, end = (
         _read_number(unit, name, default) for name, default in (("guidance_start", 0.0), ("guidance_end", 1.0))
     )
-    resolution = int(_read_number(unit, "processor_res", 512))
+    resolution = int(_read_number(unit, "processor_res", DEFAULT_RESOLUTION))
+    if resolution < 0:  # what is negative is the default there
+        resolution = DEFAULT_RESOLUTION
     return BuiltUnit(
         unit=ControlUnit(
             model=_find_network(str(unit.get("model") or NO_MODEL), studio),
@@ -170,12 +173,12 @@ def _build_unit(unit: dict[str, Any], studio: Studio, user: User) -> BuiltUnit:
             end=end,
             mode=_MODES[_read_choice(unit.get("control_mode"), _MODE_WORDS, 0)],
             resize=_RESIZES[_read_choice(unit.get("resize_mode"), _RESIZE_WORDS, 1)],
-            pixel_perfect=bool(unit.get("pixel_perfect", False)) or resolution < 64,
+            pixel_perfect=bool(unit.get("pixel_perfect", False)),
             resolution=min(max(resolution, 64), 4096),
             options=() if module is None else build_options(module, (unit.get("threshold_a"), unit.get("threshold_b"))),
         ),
         returns_map=unit.get("save_detected_map", True) is not False,
-        in_both_passes=str(unit.get("hr_option", "Both")).lower() == "both",
+        in_both_passes=str(unit.get("hr_option", "both")).lower().removeprefix("hiresfixoption.") in _BOTH_PASSES,
     )
 
 

@@ -108,7 +108,7 @@ async def _detect_one(
     image = await anyio.to_thread.run_sync(_read_masked, given, settings)
     if module is None:
         return await anyio.to_thread.run_sync(encode_png, image)
-    resolution = body.controlnet_processor_res if body.controlnet_processor_res > 0 else min(image.size)
+    resolution = body.controlnet_processor_res if body.controlnet_processor_res > 0 else units.DEFAULT_RESOLUTION
     options = units.build_options(module, (body.controlnet_threshold_a, body.controlnet_threshold_b))
     unit = ControlUnit(
         preprocessor=module.id.removeprefix(PREPROCESSOR_PREFIX),
