@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 
 import httpcore
 import httpx
@@ -48,7 +48,7 @@ def fetch_image(address: str, settings: Settings, seconds: float = FETCH_SECONDS
 @contextlib.contextmanager
 def open_outbound(
     method: str, address: str, *, seconds: float, headers: Mapping[str, str] | None = None, body: bytes = b""
-) -> Iterator[httpcore.Response]:
+) -> Generator[httpcore.Response]:
     """The answer of an address that `check_outbound_address` let pass, its body not read yet. Connection, answer and
     reading end after `seconds` in all; redirects and the proxies of the environment are not followed.
 
@@ -84,7 +84,9 @@ def check_outbound_address(address: str, listed: str, setting: str) -> None:
     port = url.port or _USUAL_PORTS[url.scheme]
     names = {name.strip().lower() for name in listed.split(",") if name.strip()}
     hosts = {url.host, url.raw_host.decode("ascii")}
-    spelled = {f"{host}:{port}" for host in hosts} | (hosts if url.port is None else set())
+    spelled: set[str] = {f"{host}:{port}" for host in hosts}
+    if url.port is None:
+        spelled |= hosts
     if not spelled & names or port > 65_535:
         raise InvalidRequest(f"Requests to {url.host[:100]} are not allowed.", hint=hint)
     find_addresses(url.raw_host.decode("ascii"))
