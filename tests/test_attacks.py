@@ -232,3 +232,31 @@ def test_no_user_takes_the_name_of_a_visitor(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidRequest, match="visitors"):
         save_user(tmp_path / "users.json", name, "a long password")
     assert users.get(name) is None
+
+
+class CountingCaptioner:
+    """A captioner that notes who looked."""
+
+    caption_problem = ""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def write_caption(self, image: Image.Image, ctx: Any, is_cancelled: Any) -> tuple[str, str]:
+        self.calls += 1
+        return "a pear", "Counting"
+
+
+def test_no_guest_keeps_the_gpu_busy_with_captions(tmp_path: Path) -> None:
+    with serve_studio(tmp_path, users=True, guests=True) as served:
+        captioner = CountingCaptioner()
+        object.__setattr__(served.studio, "captioner", captioner)
+        guest, ann = served.open_client(), served.open_client("ann")
+        guest.get("/", headers={"Accept": "text/html"})
+        native = {"image": PIXEL, "by": "captioner"}
+        old = {"image": PIXEL, "model": "clip"}
+        assert guest.post(f"{API}/prompts/interrogate", json=native).status_code == 403
+        assert guest.post("/sdapi/v1/interrogate", json=old).status_code == 403
+        assert captioner.calls == 0
+        assert ann.post(f"{API}/prompts/interrogate", json=native).json()["source"] == "Counting"
+        assert ann.post("/sdapi/v1/interrogate", json=old).json() == {"caption": "a pear"}

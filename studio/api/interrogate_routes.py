@@ -19,10 +19,10 @@ from studio.api.event_streams import iterate_in_thread
 from studio.api.image_bodies import store_image
 from studio.api.schemas import ImageRef, StrictModel
 from studio.api.submit_request import get_caller
-from studio.core.errors import NotConfigured
+from studio.core.errors import Forbidden, NotConfigured
 from studio.core.model import GPU_LANE
 from studio.core.ports import Captioner
-from studio.core.user import User
+from studio.core.user import GUEST_PREFIX, User
 from studio.engine.describe_image import ImageDescription, describe_offline
 from studio.engine.prompt_room import TextPiece
 from studio.engine.studio import Studio
@@ -65,7 +65,7 @@ def add_interrogate_routes(routes: APIRouter, studio: Studio) -> None:
         by = "chat" if body.see else body.by
         if not by:
             return _build_body(await anyio.to_thread.run_sync(_describe, studio, body.image, user))
-        look = _start_captioner(studio) if by == "captioner" else _start_chat(studio, user)
+        look = _start_captioner(studio, user) if by == "captioner" else _start_chat(studio, user)
         kept = await anyio.to_thread.run_sync(store_image, body.image, studio.engine, user)
         image = await anyio.to_thread.run_sync(studio.engine.open_input, kept.hash, user)
 
@@ -77,29 +77,30 @@ def add_interrogate_routes(routes: APIRouter, studio: Studio) -> None:
 
 
 def describe_by_captioner(
-    studio: Studio, image: Image.Image, is_cancelled: Callable[[], bool] = lambda: False
+    studio: Studio, image: Image.Image, user: User, is_cancelled: Callable[[], bool] = lambda: False
 ) -> ImageDescription:
     """What the captioner sees, between two jobs of the GPU lane.
 
     Raises:
-        NotConfigured: there is none. ModelBroken, OutOfMemory, JobCancelled, and as `Engine.run_in_lane`.
+        NotConfigured: there is none. Forbidden: guests keep no GPU busy. ModelBroken, OutOfMemory, JobCancelled, and as
+            `Engine.run_in_lane`.
     """
-    captioner = _require_captioner(studio)
+    captioner = _require_captioner(studio, user)
     text, name = studio.engine.run_in_lane(
         GPU_LANE, lambda ctx: captioner.write_caption(image, ctx, is_cancelled), timeout=_LANE_SECONDS
     )
     return ImageDescription(prompt=escape_text(text), source=name)
 
 
-def _start_captioner(studio: Studio) -> _Look:
-    _require_captioner(studio)
+def _start_captioner(studio: Studio, user: User) -> _Look:
+    _require_captioner(studio, user)
 
     def look(image: Image.Image, is_gone: Callable[[], bool]) -> Iterator[TextPiece | ImageDescription]:
         """The caption, from a thread of its own, so that a caller who hangs up is noticed meanwhile."""
         stopped = threading.Event()
         pool = ThreadPoolExecutor(1, thread_name_prefix="caption")
         try:
-            caption = pool.submit(describe_by_captioner, studio, image, lambda: is_gone() or stopped.is_set())
+            caption = pool.submit(describe_by_captioner, studio, image, user, lambda: is_gone() or stopped.is_set())
             while not caption.done():
                 wait([caption], timeout=_POLL_SECONDS)
                 yield TextPiece("")
@@ -111,7 +112,9 @@ def _start_captioner(studio: Studio) -> _Look:
     return look
 
 
-def _require_captioner(studio: Studio) -> Captioner:
+def _require_captioner(studio: Studio, user: User) -> Captioner:
+    if user.name.startswith(GUEST_PREFIX):  # as for the models of the GPU's lane
+        raise Forbidden("Guests cannot use the captioner.", hint="Log in, or let the image be measured.")
     if studio.captioner is None or studio.captioner.caption_problem:
         problem = studio.captioner.caption_problem if studio.captioner else "there is none"
         raise NotConfigured("There is no captioner here.", hint=problem[:1].upper() + problem[1:])

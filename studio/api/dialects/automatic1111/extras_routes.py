@@ -162,14 +162,14 @@ def add_reading_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.post("/interrogate")
     def interrogate(request: Request, body: InterrogateBody) -> dict[str, Any]:
         """A caption of the image. Without a captioner the model is told to be unknown, and so are networks for tags."""
-        get_caller(request)
+        user = get_caller(request)
         if not body.image:
             raise _make_interrogate_error("Image not found")
         captioner = studio.captioner
         if captioner is None or captioner.caption_problem or body.model not in _CAPTION_MODELS:
             raise _make_interrogate_error("Model not found")
         image = read_image(body.image.strip(), studio.settings.current)
-        return {"caption": describe_by_captioner(studio, image).prompt}
+        return {"caption": describe_by_captioner(studio, image, user).prompt}
 
 
 def _make_interrogate_error(detail: str) -> NotFound:
