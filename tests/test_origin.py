@@ -23,7 +23,7 @@ from signed_images import KINDS, make_asset, make_file, move_png_credentials
 from test_identity import make_certificates
 from test_source_type import ANY, CAPTURED, camera_jpeg
 
-from studio.core.provenance import CredentialState, SigningOrder
+from studio.core.provenance import CredentialReport, CredentialState, CredentialStep, SigningOrder
 from studio.core.request import GenerationRequest
 from studio.engine.lookups import Lookups
 from studio.engine.origin import NO_MARK, describe_credentials
@@ -299,6 +299,17 @@ def test_everybody_gets_the_root_and_administrators_alone_change_the_identity(
     )
     assert refused.status_code == 400
     assert "PRIVATE" not in refused.text
+
+
+def test_what_somebody_said_of_an_earlier_version_is_not_said_by_the_last_signer() -> None:
+    def make_step(signer: str, source_type: str) -> CredentialStep:
+        return CredentialStep(signer=signer, program="", actions=(), when="", source_type=source_type)
+
+    steps = (make_step("Easel", ""), make_step("Nobody", CAPTURED))
+    text = describe_credentials(CredentialReport(state=CredentialState.OWN, steps=steps))
+    assert text.endswith("The signer of an earlier version, “Nobody”, says that a camera took the image.")
+    own = CredentialReport(state=CredentialState.OWN, steps=(make_step("Easel", CAPTURED), steps[1]))
+    assert describe_credentials(own).endswith("The signer says that a camera took the image.")
 
 
 def test_manifests_that_name_each_other_are_listed_once_each() -> None:

@@ -182,9 +182,13 @@ def test_a_photograph_that_is_worked_on_is_opened_and_never_said_to_be_created(
     assert list_actions(store)[-1].get("digitalSourceType") == source_type
 
 
-def test_a_photograph_that_said_what_it_is_still_does(engine: Engine, credentials: Credentials) -> None:
-    store = check(work_on_upload(engine, camera_jpeg(CAPTURED), RESIZED), credentials)
-    assert list_actions(store)[0]["digitalSourceType"] == CAPTURED
+def test_what_a_file_says_is_signed_only_where_it_says_that_a_model_made_it(
+    engine: Engine, credentials: Credentials
+) -> None:
+    for stated, signed in ((CAPTURED, None), (GENERATED, GENERATED)):
+        asset = work_on_upload(engine, camera_jpeg(stated), RESIZED)
+        assert asset.source_type == stated, "the file goes on saying so itself"
+        assert list_actions(check(asset, credentials))[0].get("digitalSourceType") == signed
 
 
 def test_uploads_keep_the_credentials_that_others_gave_them(

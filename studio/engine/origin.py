@@ -100,7 +100,11 @@ def describe_credentials(report: CredentialReport) -> str:
     signer = report.steps[0].signer if report.steps else ""
     text = _STATES[report.state].format(signer=f"“{signer}”" if signer else "somebody without a name")
     said = _SOURCES.get(report.source_type, "")
-    return f"{text} The signer says that {said}." if said and report.state.is_valid else text
+    if not said or not report.state.is_valid:
+        return text
+    telling = next(step for step in report.steps if step.source_type)
+    whose = "The signer" if telling is report.steps[0] else f"The signer of an earlier version, “{telling.signer}”,"
+    return f"{text} {whose} says that {said}."
 
 
 def _list_findings(

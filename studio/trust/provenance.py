@@ -14,7 +14,7 @@ from studio import __version__
 from studio.core.finish import Finish
 from studio.core.provenance import SigningOrder
 from studio.core.request import GenerationRequest
-from studio.core.source_type import ENHANCED, draws_anew, draws_into, enhances
+from studio.core.source_type import ENHANCED, MADE_BY_MODELS, draws_anew, draws_into, enhances
 from studio.core.task import Task
 
 PARENT_LABEL = "parent"  # of the ingredient that the first action names
@@ -45,8 +45,11 @@ def _list_actions(order: SigningOrder) -> Iterator[_Action]:
         opened: _Action = {"action": "c2pa.opened", "when": when, "parameters": {"ingredientIds": [PARENT_LABEL]}}
         if order.delivered:  # what another program did is not ours to sign, what followed in the same job is
             steps = [] if asset.source else steps[1:]
-        if not order.parent and asset.source_type and not any(draws_into(step) or enhances(step) for step in steps):
-            opened["digitalSourceType"] = asset.source_type  # the parent's, which no credentials of its own say
+        told = not order.parent and not any(draws_into(step) or enhances(step) for step in steps)
+        if told and asset.source_type in MADE_BY_MODELS:
+            # The parent's, which no credentials of its own say. That a camera took it, anybody can write into a file:
+            # signed, it would be proof.
+            opened["digitalSourceType"] = asset.source_type
         yield opened
     else:
         yield _complete(steps[0], {"action": "c2pa.created", "digitalSourceType": asset.source_type}, order, when)
