@@ -129,14 +129,17 @@ def test_a_running_job_is_stopped_first(tmp_path: Path) -> None:
     engine.close()
 
 
-def test_the_one_user_without_logins_can_go_too(tmp_path: Path) -> None:
-    engine = open_engine(tmp_path, make_backend())
+@pytest.mark.parametrize("folder", ["studio", "users"])  # as some homes are called
+def test_the_one_user_without_logins_can_go_too(tmp_path: Path, folder: str) -> None:
+    root = tmp_path / folder
+    root.mkdir()
+    engine = open_engine(root, make_backend())
     local = User("local", denied=frozenset())
     live_a_little(engine, local, "LOCALWORD")
     live_a_little(engine, BOB, "BOBSWORD")
     engine.delete_data("local", local)
     engine.close()
-    text = dump(tmp_path / "library.db") + read_tree(tmp_path)
+    text = dump(root / "library.db") + read_tree(root)
     assert "LOCALWORD" not in text
     assert "BOBSWORD wildcard" in text
 

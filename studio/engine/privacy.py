@@ -83,8 +83,8 @@ class UserData:
         """(file, name in a zip) of recipes, wildcards, personas, templates and platform formats of the user's own."""
         for kind in _LIST_FOLDERS:
             if user == LOCAL_USER.name:
-                found = [path for path in (self._folder / kind).rglob("*") if "users" not in path.parts]
                 base = self._folder / kind
+                found = [path for path in base.rglob("*") if path.relative_to(base).parts[0] != "users"]
             else:
                 base = self._folder / kind / "users" / _quote(user)
                 found = list(base.rglob("*"))
