@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from dialect_studio import make_backend, make_png, serve_dialects
@@ -20,6 +21,7 @@ from serving import RunningStudio, wait_until
 from test_dialect_comfyui import GRAPH
 from websockets.sync.client import connect
 
+from studio.api.dialects.comfyui import executions
 from studio.core.errors import ModelBroken
 from studio.core.task import Task
 
@@ -150,6 +152,43 @@ def test_the_basic_example_script_is_answered(served: RunningStudio, client: htt
         told = json.loads(answer.read())
     assert set(told) == {"prompt_id", "number", "node_errors"}
     wait_until(lambda: client.get(f"/history/{told['prompt_id']}").json())
+
+
+def test_the_example_script_for_images_over_the_socket_gets_them(served: RunningStudio) -> None:
+    graph = copy.deepcopy(GRAPH)
+    graph["4"]["inputs"]["batch_size"] = 2
+    graph["last"] = {"class_type": "SaveImageWebsocket", "inputs": {"images": ["6", 0]}}
+    del graph["7"]
+    found: list[bytes] = []
+    client, name, node = served.open_client(), str(uuid.uuid4()), ""
+    with connect(f"{served.url.replace('http', 'ws')}/ws?clientId={name}") as socket:
+        prompt_id = client.post("/prompt", json={"prompt": graph, "client_id": name}).json()["prompt_id"]
+        while node is not None:
+            message = socket.recv(20)
+            if isinstance(message, bytes):
+                found += [message[8:]] if node == "last" else []
+            elif (told := json.loads(message))["type"] == "executing":
+                node = told["data"]["node"]
+    for data in found:
+        with Image.open(io.BytesIO(data)) as image:
+            assert (image.format, image.size) == ("PNG", (64, 64))
+    assert len(found) == 2
+    history = client.get(f"/history/{prompt_id}").json()[prompt_id]
+    assert (history["status"]["status_str"], history["outputs"]) == ("success", {})
+
+
+def test_files_for_a_client_that_does_not_read_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executions, "FILE_SECONDS", 0.0)
+    sockets = executions.Sockets()
+
+    async def send() -> int:
+        queue = sockets.open("ann", "x")
+        for _ in range(2 * executions.MAX_WAITING_FILES):
+            await sockets.send_file("ann", "x", b"file")
+        assert queue is not None
+        return queue.qsize()
+
+    assert anyio.run(send) == executions.MAX_WAITING_FILES
 
 
 def test_waiting_graphs_are_listed_and_taken_back(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ import anyio.to_thread
 
 from studio.api.dialects.comfyui.graph_checks import Graph
 from studio.api.dialects.comfyui.graph_requests import GraphJob
+from studio.api.dialects.comfyui.node_types import WEBSOCKET_NODE
 from studio.api.dialects.comfyui.user_files import OutputFile, UserFiles
-from studio.core.errors import StudioError
+from studio.api.responses import resolve_asset_file
+from studio.core.errors import NotFound, StudioError
 from studio.core.events import Snapshot, Status
 from studio.core.user import User
 from studio.engine.jobs.job import Job
@@ -28,8 +30,12 @@ MAX_HISTORY = 200  # graphs of one user that are remembered
 MAX_SOCKETS = 200
 MAX_SOCKETS_OF_USER = 40  # so that one user leaves room for the others
 MAX_WAITING_MESSAGES = 500  # of one socket; a client that reads no more is let go
+MAX_WAITING_FILES = 8  # of one socket
+FILE_SECONDS = 10.0  # that a client has to make room for the next file
 _POLL_SECONDS = 1.0
+_ROOM_SECONDS = 0.05  # between two looks whether there is room
 _JPEG_PREVIEW = struct.pack(">II", 1, 1)  # a preview image, JPEG
+_PNG_FILE = struct.pack(">II", 1, 2)  # the same kind of message, PNG
 Message = dict[str, Any] | bytes
 
 
@@ -104,6 +110,15 @@ class Sockets:
         """Queue a message for one client of the user."""
         queue = self._queues.get((user, client_id))
         if queue is not None:
+            _put(queue, message)
+
+    async def send_file(self, user: str, client_id: str, message: bytes) -> None:
+        """Queue a whole file once the client has read what came before; left out for a client that does not read."""
+        queue = self._queues.get((user, client_id))
+        end = time.monotonic() + FILE_SECONDS
+        while queue is not None and queue.qsize() >= MAX_WAITING_FILES and time.monotonic() < end:
+            await asyncio.sleep(_ROOM_SECONDS)
+        if queue is not None and queue.qsize() < MAX_WAITING_FILES:
             _put(queue, message)
 
     def send_to_all(self, user: str, message: Message) -> None:
@@ -254,6 +269,9 @@ class Executions:
         if workflow is not None:
             texts["workflow"] = json.dumps(workflow)
         for name in planned.outputs:
+            if execution.graph[name]["class_type"] == WEBSOCKET_NODE:
+                await self._send_files(execution, name, now)
+                continue
             saves = execution.graph[name]["class_type"] == "SaveImage"
             kind = "output" if saves else "temp"
             prefix = execution.prefixes.get(name, "ComfyUI")
@@ -267,6 +285,17 @@ class Executions:
             self._send(execution, "executing", {"node": name, "display_node": name, "prompt_id": execution.id})
             told = {"node": name, "display_node": name, "output": execution.outputs[name], "prompt_id": execution.id}
             self._send(execution, "executed", told)
+
+    async def _send_files(self, execution: Execution, node: str, now: Snapshot) -> None:
+        """Send the images over the socket, which the history tells nothing of."""
+        self._send(execution, "executing", {"node": node, "display_node": node, "prompt_id": execution.id})
+        for asset in now.assets:
+            path = resolve_asset_file(asset, self._studio.engine.file_roots)
+            try:
+                data = await anyio.to_thread.run_sync(path.read_bytes)
+            except OSError as error:
+                raise NotFound("The image is not there any more.", hint="Run the graph again.") from error
+            await self._sockets.send_file(execution.user.name, execution.client_id, _PNG_FILE + data)
 
     def _tell_interruption(self, execution: Execution, node: str) -> None:
         kind = execution.graph[node]["class_type"]

@@ -16,6 +16,7 @@ MAX_COMFY_SEED = 2**64 - 1
 MAX_RESOLUTION = 16384
 ENDING = ".safetensors"
 INPUT_FILES = "input files"
+WEBSOCKET_NODE = "SaveImageWebsocket"  # its images go over the socket, and nowhere else
 _VALUE_KINDS = ("INT", "FLOAT", "STRING")
 
 
@@ -273,6 +274,7 @@ NODE_TYPES: dict[str, NodeType] = {
         inputs=(_link("images", "IMAGE"), _text("filename_prefix", "ComfyUI")), category="image", is_output=True
     ),
     "PreviewImage": NodeType(inputs=(_link("images", "IMAGE"),), category="image", is_output=True),
+    WEBSOCKET_NODE: NodeType(inputs=(_link("images", "IMAGE"),), category="api/image", is_output=True),
 }
 
 _FIXED_CHOICES: dict[Choices, tuple[str, ...]] = {
