@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from dialect_studio import make_png
+from serving import wait_until
 
-from studio.api.outbound import check_outbound_address, fetch_image
+from studio.api.outbound import MAX_FETCHES, check_outbound_address, fetch_image
 from studio.api.outbound_network import find_addresses
-from studio.core.errors import InvalidRequest, Unreachable
+from studio.core.errors import InvalidRequest, QueueFull, Unreachable
 from studio.core.settings import Settings
 
 PUBLIC = "93.184.215.14"
@@ -199,6 +201,21 @@ def test_an_answer_that_trickles_is_given_up(answer: Callable[[socket.socket], N
         with pytest.raises(Unreachable):
             fetch_image(f"http://127.0.0.1:{host.port}/x.png", settings, 0.5)
         assert host.asked
+
+
+def test_hosts_that_do_not_answer_take_only_some_of_the_threads() -> None:
+    with serve(trickle_body) as host, ThreadPoolExecutor(MAX_FETCHES) as threads:
+        settings, address = Settings(image_hosts=f"127.0.0.1:{host.port}"), f"http://127.0.0.1:{host.port}/x.png"
+
+        def fetch(seconds: float) -> str:
+            with pytest.raises((Unreachable, QueueFull)) as raised:
+                fetch_image(address, settings, seconds)
+            return raised.value.code
+
+        slow = [threads.submit(fetch, 3.0) for _ in range(MAX_FETCHES)]
+        wait_until(lambda: fetch(0.01) == QueueFull.code)
+        assert {one.result() for one in slow} <= {Unreachable.code, QueueFull.code}
+        assert fetch(0.01) == Unreachable.code, "the places are free again"
 
 
 @pytest.mark.parametrize("named", ["localhost", "images.example"])

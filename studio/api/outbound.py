@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Generator, Mapping
 
 import httpcore
 import httpx
 
 from studio.api.outbound_network import CheckedNetwork, find_addresses
-from studio.core.errors import BadImage, InvalidRequest, Unreachable
+from studio.core.errors import BadImage, InvalidRequest, QueueFull, Unreachable
 from studio.core.settings import Settings
 
 FETCH_SECONDS = 30.0  # for a whole image
+MAX_FETCHES = 8  # at once; each holds one of the threads that all requests share
 FAILURES = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)  # of `open_outbound`
+_fetching = threading.BoundedSemaphore(MAX_FETCHES)
 _USUAL_PORTS = {"http": 80, "https": 443}
 
 
@@ -25,9 +28,18 @@ def fetch_image(address: str, settings: Settings, seconds: float = FETCH_SECONDS
 
     Raises:
         InvalidRequest: no address, or a host that is not listed. Unreachable: it does not answer in time.
-        BadImage: too large.
+        BadImage: too large. QueueFull: too many are being fetched.
     """
     check_outbound_address(address, settings.image_hosts, "image_hosts")
+    if not _fetching.acquire(blocking=False):
+        raise QueueFull("Too many images are being fetched at once.", hint="Try again, or send the file in base64.")
+    try:
+        return _fetch(address, settings, seconds)
+    finally:
+        _fetching.release()
+
+
+def _fetch(address: str, settings: Settings, seconds: float) -> bytes:
     limit = settings.max_upload_mb * 1024 * 1024
     try:
         with open_outbound("GET", address, seconds=seconds) as answer:
