@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import threading
@@ -12,20 +13,21 @@ from typing import Any
 
 import httpx
 import pytest
-from dialect_studio import serve_dialects
+from dialect_studio import DRAWING, encode, serve_dialects
+from fakes import FakeBackend
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 from serving import RunningStudio, mount_small_page, run_apart, wait_until
 from test_dialect_comfyui import GRAPH
 
-from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
+from studio.core.task import Task
 from studio.engine.settings_store import SettingsStore
 from studio.serve import build_app, make_server, open_listener
 from studio.wiring import build_studio
 
-SIDE, STEPS, SEED, PROMPT = 64, 3, 77, "a red apple"
+SIDE, STEPS, SEED, PROMPT, STRENGTH = 64, 6, 77, "a red apple", 0.5
 
 
 def load(data: bytes) -> Image.Image:
@@ -34,61 +36,91 @@ def load(data: bytes) -> Image.Image:
     return image
 
 
-def draw_native(client: httpx.Client, model: str) -> Image.Image:
-    body = {"prompt": PROMPT, "width": SIDE, "height": SIDE, "steps": STEPS, "seed": SEED, "model": model}
-    sent = {**body, "sampler": "Euler", "schedule": "Karras", "guidance_scale": 4.0}
-    job = client.post("/api/image-studio/create?wait=true", json=sent).json()
+def make_source() -> bytes:
+    """An image with something to see in it, of the size that is drawn."""
+    out = io.BytesIO()
+    Image.radial_gradient("L").resize((SIDE, SIDE)).convert("RGB").save(out, "PNG")
+    return out.getvalue()
+
+
+def draw_native(client: httpx.Client, model: str, source: bytes | None = None) -> Image.Image:
+    sent: dict[str, Any] = {"prompt": PROMPT, "steps": STEPS, "seed": SEED, "model": model}
+    sent |= {"sampler": "Euler", "schedule": "Karras", "guidance_scale": 4.0, "width": SIDE, "height": SIDE}
+    if source is not None:
+        sent |= {"operation": "img2img", "image": encode(source), "strength": STRENGTH}
+    route = "create" if source is None else "edit"
+    job = client.post(f"/api/image-studio/{route}?wait=true", json=sent).json()
     return load(client.get(job["images"][0]["url"]).content)
 
 
-def draw_automatic1111(client: httpx.Client, model: str) -> Image.Image:
-    body = {"prompt": PROMPT, "width": SIDE, "height": SIDE, "steps": STEPS, "seed": SEED, "cfg_scale": 4.0}
-    sent = {**body, "sampler_name": "Euler", "scheduler": "karras"}
+def draw_automatic1111(client: httpx.Client, model: str, source: bytes | None = None) -> Image.Image:
+    sent: dict[str, Any] = {"prompt": PROMPT, "width": SIDE, "height": SIDE, "steps": STEPS, "seed": SEED}
+    sent |= {"sampler_name": "Euler", "scheduler": "karras", "cfg_scale": 4.0}
     sent |= {"override_settings": {"sd_model_checkpoint": model}}
-    answer = client.post("/sdapi/v1/txt2img", json=sent).json()
+    if source is not None:
+        sent |= {"init_images": [encode(source)], "denoising_strength": STRENGTH, "resize_mode": 1}
+    answer = client.post(f"/sdapi/v1/{'txt2img' if source is None else 'img2img'}", json=sent).json()
     return load(base64.b64decode(answer["images"][0]))
 
 
-def draw_openai(client: httpx.Client, model: str) -> Image.Image:
-    body = {"prompt": PROMPT, "size": f"{SIDE}x{SIDE}", "model": model, "steps": STEPS, "seed": SEED, "cfg_scale": 4.0}
-    sent = {**body, "sampler": "Euler", "schedule": "Karras"}
-    answer = client.post("/v1/images/generations", json=sent).json()
+def draw_openai(client: httpx.Client, model: str, source: bytes | None = None) -> Image.Image:
+    sent: dict[str, Any] = {"prompt": PROMPT, "size": f"{SIDE}x{SIDE}", "model": model, "steps": STEPS, "seed": SEED}
+    sent |= {"sampler": "Euler", "schedule": "Karras", "cfg_scale": 4.0}
+    if source is None:
+        answer = client.post("/v1/images/generations", json=sent).json()
+    else:
+        files = {"image": ("source.png", source, "image/png")}
+        form = {name: str(value) for name, value in {**sent, "strength": STRENGTH}.items()}
+        answer = client.post("/v1/images/edits", data=form, files=files).json()
     return load(base64.b64decode(answer["data"][0]["b64_json"]))
 
 
-def draw_comfyui(client: httpx.Client, model: str) -> Image.Image:
+def draw_comfyui(client: httpx.Client, model: str, source: bytes | None = None) -> Image.Image:
     graph: dict[str, Any] = json.loads(json.dumps(GRAPH))
     graph["1"]["inputs"]["ckpt_name"] = f"{model}.safetensors"
     graph["3"]["inputs"]["text"] = ""
     graph["5"]["inputs"] |= {"seed": SEED, "steps": STEPS, "cfg": 4.0}
+    if source is not None:
+        kept = client.post("/upload/image", files={"image": ("source.png", source, "image/png")}).json()
+        graph["8"] = {"class_type": "LoadImage", "inputs": {"image": kept["name"]}}
+        graph["4"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["8", 0], "vae": ["1", 2]}}
+        graph["5"]["inputs"]["denoise"] = STRENGTH
     name = client.post("/prompt", json={"prompt": graph}).json()["prompt_id"]
     wait_until(lambda: client.get(f"/history/{name}").json(), 120)
     file = client.get(f"/history/{name}").json()[name]["outputs"]["7"]["images"][0]
     return load(client.get("/view", params=file).content)
 
 
-def draw_mcp(client: httpx.Client, model: str) -> Image.Image:
-    arguments = {"prompt": PROMPT, "width": SIDE, "height": SIDE, "steps": STEPS, "seed": SEED, "model": model}
-    arguments |= {"guidance_scale": 4.0, "sampler": "Euler"}
+def draw_mcp(client: httpx.Client, model: str, source: bytes | None = None) -> Image.Image:
+    arguments: dict[str, Any] = {"prompt": PROMPT, "steps": STEPS, "seed": SEED, "model": model}
+    arguments |= {"guidance_scale": 4.0, "sampler": "Euler", "schedule": "Karras"}
+    if source is None:
+        arguments |= {"width": SIDE, "height": SIDE}
+    else:
+        arguments |= {"image": encode(source), "strength": STRENGTH}
 
     async def work() -> Any:
         transport = streamable_http_client(str(client.base_url).rstrip("/") + "/mcp")
         async with Client(transport) as assistant:
-            return await assistant.call_tool("generate_image", arguments)
+            return await assistant.call_tool("generate_image" if source is None else "edit_image", arguments)
 
     return load(client.get(run_apart(work).structured_content["images"][0]["url"]).content)
 
 
-def test_every_api_asks_the_model_for_the_same(tmp_path: Path) -> None:
-    with serve_dialects(tmp_path) as served:
+DIALECTS = (draw_automatic1111, draw_openai, draw_comfyui, draw_mcp)
+
+
+@pytest.mark.parametrize("source", [None, make_source()], ids=["from a prompt", "from an image"])
+def test_every_api_asks_the_model_for_the_same(tmp_path: Path, source: bytes | None) -> None:
+    drawing = dataclasses.replace(DRAWING, tasks=DRAWING.tasks - {Task.EDIT})  # as most checkpoints
+    with serve_dialects(tmp_path, backend=FakeBackend(drawing)) as served:
         client = served.open_client()
-        asked: list[GenerationRequest] = []
-        for draw in (draw_native, draw_automatic1111, draw_openai, draw_comfyui):
-            draw(client, "fake")
-            asked.append(served.backend.seen[-1][0].replace(file=None))
-        assert len({json.dumps(request.to_json(), sort_keys=True) for request in asked}) == 1
-        draw_mcp(client, "fake")
-        assert served.backend.seen[-1][0].replace(file=None, schedule="Karras") == asked[0]
+        asked: list[dict[str, Any]] = []
+        for draw in (draw_native, *DIALECTS):
+            draw(client, "fake", source)
+            asked.append(served.backend.seen[-1][0].replace(file=None).to_json())
+        for draw, request in zip(DIALECTS, asked[1:], strict=True):
+            assert request == asked[0], draw.__name__
 
 
 @pytest.fixture(scope="module")
@@ -112,27 +144,14 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
 
 
 @pytest.mark.torch
-def test_one_seed_gives_the_same_pixels_through_every_api(real: RunningStudio) -> None:
+@pytest.mark.parametrize("source", [None, make_source()], ids=["from a prompt", "from an image"])
+def test_one_seed_gives_the_same_pixels_through_every_api(real: RunningStudio, source: bytes | None) -> None:
     client = httpx.Client(base_url=real.url, timeout=120)
     # A network that OpenVINO takes over between two images changes their last bits.
     real.studio.settings.change({"accelerator": "none"})
-    native = draw_native(client, "embedded")
+    native = draw_native(client, "embedded", source)
     assert native.size == (SIDE, SIDE)
     assert len(native.getcolors(SIDE * SIDE) or []) > 100
-    for draw in (draw_automatic1111, draw_openai, draw_comfyui):
-        assert draw(client, "embedded").tobytes() == native.tobytes(), draw.__name__
-    plain = client.post(
-        "/api/image-studio/create?wait=true",
-        json={
-            "prompt": PROMPT,
-            "width": SIDE,
-            "height": SIDE,
-            "steps": STEPS,
-            "seed": SEED,
-            "model": "embedded",
-            "sampler": "Euler",
-            "guidance_scale": 4.0,
-        },
-    ).json()
-    expected = load(client.get(plain["images"][0]["url"]).content)
-    assert draw_mcp(client, "embedded").tobytes() == expected.tobytes()
+    assert source is None or native.tobytes() != load(source).tobytes()
+    for draw in DIALECTS:
+        assert draw(client, "embedded", source).tobytes() == native.tobytes(), draw.__name__

@@ -73,6 +73,7 @@ def _add_generation_tool(server: MCPServer[Any], studio: Studio, jobs: ToolJobs)
         steps: fields.Steps = None,
         guidance_scale: fields.Guidance = None,
         sampler: fields.Sampler = None,
+        schedule: fields.Schedule = None,
         confirm_spend: fields.ConfirmSpend = False,
     ) -> CallToolResult:
         """Make images from a prompt."""
@@ -92,6 +93,7 @@ def _add_generation_tool(server: MCPServer[Any], studio: Studio, jobs: ToolJobs)
                     steps=steps,
                     guidance=guidance_scale,
                     sampler=sampler,
+                    schedule=schedule,
                 ),
             )
 
@@ -111,6 +113,9 @@ def _add_edit_tool(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> No
         count: fields.Count = 1,
         seed: fields.Seed = None,
         steps: fields.Steps = None,
+        guidance_scale: fields.Guidance = None,
+        sampler: fields.Sampler = None,
+        schedule: fields.Schedule = None,
         confirm_spend: fields.ConfirmSpend = False,
     ) -> CallToolResult:
         """Change an image by a prompt: the whole of it, or the white parts of a mask."""
@@ -131,6 +136,9 @@ def _add_edit_tool(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> No
                     count=count,
                     seed=seed,
                     steps=steps,
+                    guidance=guidance_scale,
+                    sampler=sampler,
+                    schedule=schedule,
                 ),
             )
 
