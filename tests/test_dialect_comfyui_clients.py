@@ -97,7 +97,7 @@ def draw_as_open_webui(served: RunningStudio, graph: dict[str, Any]) -> list[byt
         prompt_id = answer.json()["prompt_id"]
         while True:
             message = socket.recv(20)
-            told = json.loads(message) if isinstance(message, str) else {"type": "preview"}
+            told: dict[str, Any] = json.loads(message) if isinstance(message, str) else {"type": "preview"}
             if told["type"] == "executing" and told["data"]["node"] is None:
                 assert told["data"]["prompt_id"] == prompt_id
                 break

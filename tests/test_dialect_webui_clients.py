@@ -153,6 +153,7 @@ def test_the_webuis_own_upscale_script_enlarges(client: httpx.Client, served: Ru
     script = {"script_name": "sd upscale", "script_args": ["", 8, "Lanczos", 2.0]}
     assert len(post(client, "img2img", IMG2IMG | script)["images"]) == 1
     upscale = get_last(served, Task.UPSCALE).upscale
+    assert upscale is not None
     assert (upscale.scale, upscale.overlap) == (2.0, 8)
 
 
