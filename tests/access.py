@@ -56,7 +56,8 @@ def list_doors(app: FastAPI) -> list[Door]:
 
 def find_blocks(app: FastAPI) -> gr.Blocks:
     """The page that is mounted in `app`."""
-    [found] = [route.app for route in app.routes if isinstance(route, Mount) and hasattr(route.app, "get_blocks")]
+    mounted = [getattr(route.app, "app", route.app) for route in app.routes if isinstance(route, Mount)]
+    [found] = [page for page in mounted if hasattr(page, "get_blocks")]
     return found.get_blocks()
 
 

@@ -26,6 +26,7 @@ from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.local_backend import LocalPipelines
 from studio.tabs.common.run_job import JobPanel, build_save_again_button, run_request, wire_save_again
+from tests.access import find_blocks
 
 BUILD = """
 import sys
@@ -196,9 +197,7 @@ def test_sessions_are_bounded_and_uploads_go_away(tmp_path: Path) -> None:
     with serve_studio(
         tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake", session_limit=17
     ) as served:
-        blocks = next(
-            route.app for route in served.app.routes if hasattr(getattr(route, "app", None), "get_blocks")
-        ).get_blocks()
+        blocks = find_blocks(served.app)
         assert blocks.state_session_capacity == 17
         assert blocks.delete_cache is not None
 

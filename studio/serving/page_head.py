@@ -77,12 +77,12 @@ class PageHeadMiddleware:
     """Puts `html` at the end of the head of each page that `app` answers with."""
 
     def __init__(self, app: ASGIApp, html: str) -> None:
-        self._app = app
+        self.app = app
         self._html = html.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         start: Message | None = None
 
@@ -101,7 +101,7 @@ class PageHeadMiddleware:
                 message = {**message, "body": body}
             await send(message)
 
-        await self._app(scope, receive, send_page)
+        await self.app(scope, receive, send_page)
 
 
 def _is_page(start: Message) -> bool:

@@ -136,7 +136,7 @@ def test_a_template_is_found_filled_in_and_used(opened: tuple[RunningStudio, Bro
     expect(page.locator("#template-about")).to_contain_text("Product hero")
     page.click("#template-use")
     expect(page.get_by_text("Fill in the field")).to_be_visible()
-    page.get_by_label("Subject").fill("a tea pot")
+    page.get_by_role("textbox", name="Subject").fill("a tea pot")
     page.click("#template-use")
     expect(page.locator("#prompt textarea")).to_have_value(
         "a tea pot, single product, soft shadow, calm backdrop, empty lower third, empty space in the lower part,"
