@@ -32,14 +32,15 @@ class FormValues(BaseModel):
 
     @field_validator("values")
     @classmethod
-    def check_sizes(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Refuse texts and numbers that no form has: the texts would be read for minutes."""
-        for name, value in values.items():
-            if isinstance(value, str) and len(value) > (MAX_PROMPT_CHARS if "prompt" in name else MAX_TEXT):
-                raise ValueError(f"{name[:80]} is too long")
-            if isinstance(value, int | float) and not -MAX_NUMBER <= value <= MAX_NUMBER:
-                raise ValueError(f"{name[:80]} is no number of a form")
-        return values
+    def leave_out_what_no_form_holds(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The values without texts that would be read for minutes, and numbers that are none of an image."""
+        return {name: value for name, value in values.items() if _fits(name, value)}
+
+
+def _fits(name: str, value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= (MAX_PROMPT_CHARS if "prompt" in name else MAX_TEXT)
+    return not isinstance(value, int | float) or -MAX_NUMBER <= value <= MAX_NUMBER
 
 
 def build_check_router(studio: Studio) -> APIRouter:
