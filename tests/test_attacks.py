@@ -73,7 +73,7 @@ def test_what_no_form_holds_is_not_looked_at(values: dict[str, object]) -> None:
     assert FormValues(values={**values, "steps": 20}).values == {"steps": 20}
 
 
-def open_moderated(root: Path, **settings: object) -> Engine:
+def open_moderated(root: Path, **settings: Any) -> Engine:
     return open_engine(root, lookups=Lookups(moderator=Filters(root / "words.toml")), **settings)
 
 
