@@ -31,7 +31,7 @@ def use_blocks():
         block = libc.malloc(2**25)
         ctypes.memset(block, 1, 2**25)
         libc.free(block)
-def report(_, on_ready=None):
+def report(_, **_options):
     use_blocks()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     worker = threading.Thread(target=use_blocks)
