@@ -24,9 +24,12 @@ export async function buildMarks(slot, id) {
     if (marks.favourite !== undefined) setPressed(favourite, marks.favourite);
     if (marks.rating !== undefined) showStars(stars, marks.rating);
   };
+  /** @type {{favourite?: boolean, rating?: number}} */
+  let changed = {}; // while the studio was asked, whose answer may be older
   const change = async (/** @type {{favourite?: boolean, rating?: number}} */ marks) => {
     try {
       await changeAssets({ ids: [id] }, marks);
+      changed = { ...changed, ...marks };
       show(marks);
     } catch (error) {
       showError(error);
@@ -34,7 +37,8 @@ export async function buildMarks(slot, id) {
   };
   slot.replaceChildren(favourite, stars, open);
   try {
-    show(await getAsset(id));
+    const told = await getAsset(id);
+    show({ ...told, ...changed });
   } catch {
     // unmarked until one is pressed, which reports what is wrong
   }
