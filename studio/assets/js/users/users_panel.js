@@ -114,7 +114,13 @@ class UsersPanel {
   }
 
   buildNewUserForm() {
-    const name = make("input", { type: "text", maxlength: 64, required: true, "aria-label": "Name of the new user" });
+    const name = make("input", {
+      type: "text",
+      maxlength: 64,
+      required: true,
+      "aria-label": "Name of the new user",
+      placeholder: "Name",
+    });
     const role = buildRoleChoice("member", () => {});
     role.setAttribute("aria-label", "Role of the new user");
     const add = make("button", { type: "submit", class: "mini mini-main" }, "Add user");
