@@ -291,6 +291,17 @@ test("what comes later is put before the rest, into the stack of its job too", a
   assert.equal(await pages.takeNew(), null);
 });
 
+test("how much there is comes later where only the least of it was known", async () => {
+  const [asset, rest] = [{ id: "a", job: "a" }, { next: null }];
+  const pages = new AssetPages(async () => ({ assets: [asset], total: 7, total_is_exact: false, ...rest }));
+  await pages.need(0, 1);
+  const learn = (total, isExact) => pages.learnTotal({ assets: [asset], total, total_is_exact: isExact, ...rest });
+  assert.deepEqual([learn(7, false), learn(6, false), pages.total], [false, false, 7]);
+  assert.deepEqual([learn(8, false), pages.total, pages.isExact], [true, 8, false]);
+  assert.deepEqual([learn(9, true), pages.total, pages.isExact], [true, 9, true]);
+  assert.equal(learn(12, true), false);
+});
+
 test("a first page that took in new images is whole again when it is fetched again", async () => {
   const { list, fetchPage } = serveJobs("abcdefgh".repeat(300));
   const pages = new AssetPages(fetchPage, true);

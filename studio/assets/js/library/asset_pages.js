@@ -190,6 +190,18 @@ export class AssetPages {
   }
 
   /**
+   * Learn how much there is, where only the least of it was known.
+   * @param {AssetPage} page
+   * @returns {boolean} whether that is news
+   */
+  learnTotal({ total, total_is_exact: isExact = true }) {
+    if (this.isExact || (!isExact && total <= this.total)) return false;
+    this.total = total;
+    this.isExact = isExact;
+    return true;
+  }
+
+  /**
    * Put what has come since before the rest, which stays as it is.
    * @returns {Promise<number | null>} places that were added; null when the list has changed in other ways, or by more
    */

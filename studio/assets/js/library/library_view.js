@@ -255,7 +255,10 @@ class LibraryView {
     const { pages } = this.grid;
     const search = this.getSearch();
     const now = await listAssets({ ...search, isStacked: false }, "", 1);
-    if (pages.beginsLike(now)) return;
+    if (pages.beginsLike(now)) {
+      if (pages.learnTotal(now)) this.showState();
+      return;
+    }
     const added = search.order === "newest" && !search.trashed ? await pages.takeNew() : null;
     if (pages !== this.grid.pages || this.detail.isOpen) return;
     if (added !== null) {
