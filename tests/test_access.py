@@ -174,6 +174,12 @@ def test_nobody_gets_past_the_login_but_where_that_is_declared(house: House) -> 
     assert wrong == [], "\n".join(wrong)
 
 
+def is_foreign_error(door: Door, status: int) -> bool:
+    """Whether that is how AUTOMATIC1111's API answers a bad image, Gradio an event that is not there, or a studio a
+    service that is not set up."""
+    return status == 503 or door.gradio or door.path.startswith(("/sdapi/", "/controlnet/"))
+
+
 @pytest.mark.parametrize("who", ["gil", "bob", "root"])
 def test_each_role_is_let_in_where_it_has_the_right_and_nowhere_else(house: House, who: str) -> None:
     """With ids that are not there, so that nothing is changed."""
@@ -184,7 +190,7 @@ def test_each_role_is_let_in_where_it_has_the_right_and_nowhere_else(house: Hous
         allowed = door.rights <= RIGHTS[ROLES[who]]
         counts[allowed] += 1
         refused = status == 403 and REFUSED in body.decode("utf-8", "replace")
-        if refused == allowed or status == 401:
+        if refused == allowed or status == 401 or (status >= 500 and not is_foreign_error(door, status)):
             wrong.append(f"{door.name}: {status} {body[:200]!r}")
     assert wrong == [], "\n".join(wrong)
     assert counts[True] > 150

@@ -34,6 +34,7 @@ CHROMIUM = next(
 EMBEDDED = Path(__file__).parents[2] / "models" / "embedded"
 FORMS = {"Txt2Img": "txt2img", "Img2Img": "img2img", "Extras": "extras", "Social Optimizer": "social"}  # by tab
 TIMEOUT_MS = 60_000  # ms that any expectation waits
+BROKEN_OFF = ("AbortError:", "Connection errored out.")  # by a reload
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +76,14 @@ class BrowserWindow:
         self.page.wait_for_selector("#generate")
         self.page.wait_for_function("window.easel && window.easel.restored")
         return self.page
+
+    def reload(self) -> None:
+        """Load the page again. What Gradio says of its own requests that this breaks off is no complaint."""
+        before = len(self.complaints)
+        self.page.reload()
+        self.ready()
+        came = self.complaints[before:]
+        self.complaints[before:] = [each for each in came if not any(text in each for text in BROKEN_OFF)]
 
     def tab(self, title: str) -> None:
         """Open a tab, and wait until its form is there; where the row is too narrow for all, from the menu at its

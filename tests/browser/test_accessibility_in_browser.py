@@ -9,19 +9,10 @@ from axe_playwright_python.sync_playwright import Axe
 from opening import BrowserWindow, Opener
 from playwright.sync_api import Page, expect
 
+from studio.page import list_tabs
+
 pytestmark = pytest.mark.browser
 
-TABS = (
-    "Txt2Img",
-    "Img2Img",
-    "Extras",
-    "Social Optimizer",
-    "Prompts",
-    "Library",
-    "Compare",
-    "Configurations",
-    "Home",
-)
 SETTLE_MS = 700  # ms in which lists and images come; Home asks again and again, so that the network is never idle
 OPEN_ACCORDIONS = """(tab) => {
   const closed = document.querySelectorAll(`#tab-${tab} button.label-wrap:not(.open)`);
@@ -56,7 +47,7 @@ def test_axe_finds_nothing_in_any_tab(opener: Opener, look: Any) -> None:
     page = window.open()
     draw(window)
     found: dict[str, list[str]] = {}
-    for tab in TABS:
+    for tab in (each.title for each in list_tabs()):
         window.tab(tab)
         page.evaluate(OPEN_ACCORDIONS, tab.lower().replace(" ", "-"))
         page.wait_for_timeout(SETTLE_MS)

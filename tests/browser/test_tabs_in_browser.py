@@ -8,6 +8,8 @@ from opening import Opener
 from playwright.sync_api import expect
 from test_catalog import lora, write
 
+from studio.core.user import LOCAL_USER
+
 pytestmark = pytest.mark.browser
 TENSOR = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
 
@@ -79,6 +81,7 @@ def test_stop_ends_a_comparison(opener: Opener) -> None:
     page.fill("#compare-values textarea", "1, 2")
     page.click("#compare")
     page.click("#compare-stop:not([disabled])")
+    window.wait_for(lambda: all(job.stop_reason for job in served.studio.engine.jobs(LOCAL_USER)))
     served.backend.release(20)
     expect(page.locator("#compare-stop")).to_be_disabled()
     expect(page.locator("#compare-result img")).to_have_count(0)
