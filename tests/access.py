@@ -22,7 +22,7 @@ _IGNORED_METHODS = {"HEAD", "OPTIONS"}
 
 
 @dataclass(frozen=True)
-class Door:
+class Endpoint:
     """One method of one route. `rights` are those that it declares, `body` the JSON schema of its body, `gradio` means
     that the route is Gradio's own."""
 
@@ -49,9 +49,9 @@ class Door:
         return _PARAMETER.sub(lambda found: values[found[1]], self.path)
 
 
-def list_doors(app: FastAPI) -> list[Door]:
+def list_endpoints(app: FastAPI) -> list[Endpoint]:
     """Every method of every route of `app` over HTTP, of what is mounted in it too."""
-    return list(_iterate_doors(app.routes, gradio=False))
+    return list(_iterate_endpoints(app.routes, gradio=False))
 
 
 def find_blocks(app: FastAPI) -> gr.Blocks:
@@ -72,11 +72,11 @@ def make_body(schema: Mapping[str, Any], owned: Mapping[str, str]) -> Any:
     return _fill(schema, schema.get("$defs", {}), "", owned)
 
 
-def _iterate_doors(routes: Any, *, gradio: bool) -> Iterator[Door]:
+def _iterate_endpoints(routes: Any, *, gradio: bool) -> Iterator[Endpoint]:
     for route in iter_route_contexts(routes):
         original = route.original_route
         if isinstance(original, Mount):
-            yield from _iterate_doors(original.routes, gradio=True)
+            yield from _iterate_endpoints(original.routes, gradio=True)
             continue
         endpoint = route.endpoint
         ours = not gradio and not str(getattr(endpoint, "__module__", "")).startswith("gradio")
@@ -85,7 +85,7 @@ def _iterate_doors(routes: Any, *, gradio: bool) -> Iterator[Door]:
         if hasattr(endpoint, "right"):
             rights.add(endpoint.right)
         for method in sorted((route.methods or {"WEBSOCKET"}) - _IGNORED_METHODS):
-            yield Door(
+            yield Endpoint(
                 method=method,
                 path=route.path or "",
                 rights=frozenset(right for right in rights if right is not None),

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from access import Door, find_blocks, list_doors, list_undeclared_events, make_body
+from access import Endpoint, find_blocks, list_endpoints, list_undeclared_events, make_body
 from dialect_studio import make_backend, make_png, make_store
 from fakes import wait_until_final
 from serving import RunningStudio, serve_studio
@@ -45,22 +45,22 @@ _ENDLESS = ("/jobs/events", "/gradio_api/heartbeat", "/gradio_api/queue/data", "
 
 @dataclass
 class House:
-    """A served studio with all its doors, and what ann owns by the name of the parameter that stands for it."""
+    """A served studio with all its endpoints, and what ann owns by the name of the parameter that stands for it."""
 
     served: RunningStudio
-    doors: list[Door]
+    endpoints: list[Endpoint]
     clients: dict[str, httpx.Client]
     owned: dict[str, str]
     files: list[bytes] = field(default_factory=list)
 
-    def call(self, door: Door, who: str, values: Mapping[str, str]) -> tuple[int, bytes]:
-        """Status and body of the answer at `door`."""
-        body = make_body(door.body, values) if door.body else {}
-        options: dict[str, Any] = {} if door.method in ("GET", "DELETE") and not door.body else {"json": body}
+    def call(self, endpoint: Endpoint, who: str, values: Mapping[str, str]) -> tuple[int, bytes]:
+        """Status and body of the answer at `endpoint`."""
+        body = make_body(endpoint.body, values) if endpoint.body else {}
+        options: dict[str, Any] = {} if endpoint.method in ("GET", "DELETE") and not endpoint.body else {"json": body}
         try:
-            return self._send(who, door.method, door.address(values), options)
+            return self._send(who, endpoint.method, endpoint.address(values), options)
         except httpx.TransportError:  # a connection that the server closed after the call before
-            return self._send(who, door.method, door.address(values), options)
+            return self._send(who, endpoint.method, endpoint.address(values), options)
 
     def _send(self, who: str, method: str, address: str, options: dict[str, Any]) -> tuple[int, bytes]:
         with self.clients[who].stream(method, address, **options) as answer:
@@ -97,7 +97,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         clients["nobody"] = served.open_client()
         owned = furnish(served)
         file = served.studio.engine.asset(owned["asset_id"], User("ann")).path.read_bytes()
-        yield House(served, list_doors(served.app), clients, owned, [file])
+        yield House(served, list_endpoints(served.app), clients, owned, [file])
 
 
 def furnish(served: RunningStudio) -> dict[str, str]:
@@ -133,8 +133,8 @@ def furnish(served: RunningStudio) -> dict[str, str]:
     return owned
 
 
-def list_values(house: House, door: Door, kind: str) -> dict[str, str]:
-    """What the parameters of `door` stand for: ann's own, or what is not there at all."""
+def list_values(house: House, endpoint: Endpoint, kind: str) -> dict[str, str]:
+    """What the parameters of `endpoint` stand for: ann's own, or what is not there at all."""
     absent = {
         "content_hash": "0" * 64,
         "prompt_id": str(uuid.UUID(int=0)),
@@ -142,18 +142,18 @@ def list_values(house: House, door: Door, kind: str) -> dict[str, str]:
         "session_id": "0" * 16,
         "folder_id": "4711",
     }
-    unknown = {name: absent.get(name, "nothing-of-that-name") for name in {*house.owned, *door.parameters}}
+    unknown = {name: absent.get(name, "nothing-of-that-name") for name in {*house.owned, *endpoint.parameters}}
     return unknown if kind == "absent" else {**unknown, **house.owned}
 
 
-def is_reachable(door: Door) -> bool:
-    return door.method != "WEBSOCKET" and not any(part in door.path for part in _ENDLESS)
+def is_reachable(endpoint: Endpoint) -> bool:
+    return endpoint.method != "WEBSOCKET" and not any(part in endpoint.path for part in _ENDLESS)
 
 
 def test_every_route_declares_its_right(house: House) -> None:
-    ours = [door for door in house.doors if not door.gradio]
+    ours = [endpoint for endpoint in house.endpoints if not endpoint.gradio]
     assert len(ours) > 150
-    assert [door.name for door in ours if not door.is_declared] == []
+    assert [endpoint.name for endpoint in ours if not endpoint.is_declared] == []
 
 
 def test_every_event_of_the_page_declares_its_right(house: House) -> None:
@@ -164,20 +164,20 @@ def test_every_event_of_the_page_declares_its_right(house: House) -> None:
 
 def test_nobody_gets_past_the_login_but_where_that_is_declared(house: House) -> None:
     wrong: list[str] = []
-    for door in filter(is_reachable, house.doors):
-        if door.is_open or door.path in OPEN_PATHS:
+    for endpoint in filter(is_reachable, house.endpoints):
+        if endpoint.is_open or endpoint.path in OPEN_PATHS:
             continue
-        status, body = house.call(door, "nobody", list_values(house, door, "owned"))
-        closed = door.gradio and status == 404  # by the guard, to everybody
+        status, body = house.call(endpoint, "nobody", list_values(house, endpoint, "owned"))
+        closed = endpoint.gradio and status == 404  # by the guard, to everybody
         if (status not in (401, 405) and not closed) or WORD.encode() in body:
-            wrong.append(f"{door.name}: {status}")
+            wrong.append(f"{endpoint.name}: {status}")
     assert wrong == [], "\n".join(wrong)
 
 
-def is_foreign_error(door: Door, status: int) -> bool:
+def is_foreign_error(endpoint: Endpoint, status: int) -> bool:
     """Whether that is how AUTOMATIC1111's API answers a bad image, Gradio an event that is not there, or a studio a
     service that is not set up."""
-    return status == 503 or door.gradio or door.path.startswith(("/sdapi/", "/controlnet/"))
+    return status == 503 or endpoint.gradio or endpoint.path.startswith(("/sdapi/", "/controlnet/"))
 
 
 @pytest.mark.parametrize("who", ["gil", "bob", "root"])
@@ -185,13 +185,13 @@ def test_each_role_is_let_in_where_it_has_the_right_and_nowhere_else(house: Hous
     """With ids that are not there, so that nothing is changed."""
     wrong: list[str] = []
     counts = {True: 0, False: 0}
-    for door in filter(is_reachable, house.doors):
-        status, body = house.call(door, who, list_values(house, door, "absent"))
-        allowed = door.rights <= RIGHTS[ROLES[who]]
+    for endpoint in filter(is_reachable, house.endpoints):
+        status, body = house.call(endpoint, who, list_values(house, endpoint, "absent"))
+        allowed = endpoint.rights <= RIGHTS[ROLES[who]]
         counts[allowed] += 1
         refused = status == 403 and REFUSED in body.decode("utf-8", "replace")
-        if refused == allowed or status == 401 or (status >= 500 and not is_foreign_error(door, status)):
-            wrong.append(f"{door.name}: {status} {body[:200]!r}")
+        if refused == allowed or status == 401 or (status >= 500 and not is_foreign_error(endpoint, status)):
+            wrong.append(f"{endpoint.name}: {status} {body[:200]!r}")
     assert wrong == [], "\n".join(wrong)
     assert counts[True] > 150
     assert (counts[False] > 10) == (who != "root")
@@ -202,27 +202,27 @@ def test_nobody_reads_or_changes_what_is_anothers(house: House, who: str) -> Non
     """Another's id is answered as one that is not there, nothing of ann's is in any answer, and all of hers stays."""
     before = read_rows(house, "ann")
     wrong: list[str] = []
-    for door in filter(is_reachable, house.doors):
-        if door.gradio:
+    for endpoint in filter(is_reachable, house.endpoints):
+        if endpoint.gradio:
             continue
-        own, body = house.call(door, who, list_values(house, door, "owned"))
-        absent, _ = house.call(door, who, list_values(house, door, "absent"))
+        own, body = house.call(endpoint, who, list_values(house, endpoint, "owned"))
+        absent, _ = house.call(endpoint, who, list_values(house, endpoint, "absent"))
         if WORD.encode() in body or any(data in body for data in house.files):
-            wrong.append(f"{door.name} tells what is ann's: {body[:200]!r}")
-        if own != absent and door.parameters:
-            wrong.append(f"{door.name}: {own} for ann's, {absent} for none")
+            wrong.append(f"{endpoint.name} tells what is ann's: {body[:200]!r}")
+        if own != absent and endpoint.parameters:
+            wrong.append(f"{endpoint.name}: {own} for ann's, {absent} for none")
     assert wrong == [], "\n".join(wrong)
     assert read_rows(house, "ann") == before
 
 
 def test_the_owner_gets_what_is_hers(house: House) -> None:
-    """So that the test above looks at doors that open."""
+    """So that the test above looks at endpoints that open."""
     opened = [
-        door.name
-        for door in filter(is_reachable, house.doors)
-        if door.method == "GET"
-        and {"asset_id", "job_id", "content_hash", "image_id"} & set(door.parameters)
-        and house.call(door, "ann", list_values(house, door, "owned"))[0] == 200
+        endpoint.name
+        for endpoint in filter(is_reachable, house.endpoints)
+        if endpoint.method == "GET"
+        and {"asset_id", "job_id", "content_hash", "image_id"} & set(endpoint.parameters)
+        and house.call(endpoint, "ann", list_values(house, endpoint, "owned"))[0] == 200
     ]
     assert len(opened) >= 12, opened
 
@@ -271,12 +271,12 @@ def test_a_token_that_reads_changes_nothing(house: House) -> None:
     """Whatever the route: reading is a matter of the method."""
     secret = house.served.studio.engine.tokens.create("bob", "reads", TokenScope.READ)
     client = house.served.open_client()
-    for door in filter(is_reachable, house.doors):
-        if door.method == "GET" or door.gradio or door.is_open or door.path.startswith("/page"):
+    for endpoint in filter(is_reachable, house.endpoints):
+        if endpoint.method == "GET" or endpoint.gradio or endpoint.is_open or endpoint.path.startswith("/page"):
             continue
-        address = door.address(list_values(house, door, "absent"))
-        answer = client.request(door.method, address, headers={"Authorization": f"Bearer {secret}"})
-        assert answer.status_code in (401, 403), door.name
+        address = endpoint.address(list_values(house, endpoint, "absent"))
+        answer = client.request(endpoint.method, address, headers={"Authorization": f"Bearer {secret}"})
+        assert answer.status_code in (401, 403), endpoint.name
 
 
 def test_a_token_that_generates_leaves_all_that_is_kept(house: House) -> None:
@@ -295,11 +295,11 @@ def test_a_token_that_generates_leaves_all_that_is_kept(house: House) -> None:
         return [*({**answer.json(), **dict.fromkeys(added)} for answer in found), mine]
 
     before = read()
-    for door in filter(is_reachable, house.doors):
-        if door.method == "GET" or door.gradio or door.is_open or door.path.startswith("/page"):
+    for endpoint in filter(is_reachable, house.endpoints):
+        if endpoint.method == "GET" or endpoint.gradio or endpoint.is_open or endpoint.path.startswith("/page"):
             continue
-        body = make_body(door.body, owned) if door.body else {}
-        client.request(door.method, door.address(list_values(house, door, "owned")), json=body)
+        body = make_body(endpoint.body, owned) if endpoint.body else {}
+        client.request(endpoint.method, endpoint.address(list_values(house, endpoint, "owned")), json=body)
     assert read() == before
 
 
@@ -308,11 +308,11 @@ def test_no_token_has_a_right_of_administrators(house: House) -> None:
     client = house.served.open_client()
     above = RIGHTS[Role.ADMINISTRATOR] - RIGHTS[Role.MEMBER] | {Right.TOKENS}
     seen = 0
-    for door in filter(is_reachable, house.doors):
-        if door.rights & above:
-            address = door.address(list_values(house, door, "absent"))
-            answer = client.request(door.method, address, headers={"Authorization": f"Bearer {secret}"})
-            assert answer.status_code == 403, door.name
+    for endpoint in filter(is_reachable, house.endpoints):
+        if endpoint.rights & above:
+            address = endpoint.address(list_values(house, endpoint, "absent"))
+            answer = client.request(endpoint.method, address, headers={"Authorization": f"Bearer {secret}"})
+            assert answer.status_code == 403, endpoint.name
             seen += 1
     assert seen > 10
 

@@ -260,7 +260,7 @@ class TestAccount:
 
     def test_says_what_is_wrong_with_a_server(self, tmp_path: Path) -> None:
         with run_chat_server(answer_json("x"), models=None) as server:
-            assert self.open(tmp_path, server.url).check() == "The server answers. It does not tell its models."
+            assert self.open(tmp_path, server.url).check() == "The server responds, but does not list its models."
         for models, error in (
             (401, NotConfigured),
             (429, RateLimited),

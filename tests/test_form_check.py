@@ -21,7 +21,7 @@ from studio.page import mount
 from studio.providers.comfyui import PROVIDER as COMFYUI
 from studio.providers.common.service_backend import Service
 from studio.providers.openai import PROVIDER
-from studio.tabs.common.fold_states import MAX_STATE_CHARS, describe_folds
+from studio.tabs.common.accordion_states import MAX_STATE_CHARS, describe_accordions
 from studio.tabs.common.form_fields import build_detail_fields
 from studio.tabs.common.hires_fields import build_hires_accordion
 
@@ -65,7 +65,7 @@ def warn(served: RunningStudio, **values: Any) -> list[dict[str, Any]]:
 
 def test_a_form_without_wishes_says_nothing(served: RunningStudio) -> None:
     assert check(served, prompt="a pear <lora:ink wash:0.8>", width=64, height=64) == {
-        "folds": {},
+        "accordions": {},
         "warnings": [],
         "locked": None,
     }
@@ -149,7 +149,7 @@ def test_a_locked_model_names_the_service_whose_key_is_missing(served: RunningSt
 
 
 def test_closed_accordions_say_what_is_set_in_them(served: RunningStudio) -> None:
-    folds = check(
+    accordions = check(
         served,
         hires_on=True,
         hires_scale=2,
@@ -166,9 +166,9 @@ def test_closed_accordions_say_what_is_set_in_them(served: RunningStudio) -> Non
         clip_skip=2,
         fallbacks=["a", "b"],
         for_pack=["instagram"],
-    )["folds"]
-    assert folds.pop("make-for") != ""
-    assert folds == {
+    )["accordions"]
+    assert accordions.pop("make-for") != ""
+    assert accordions == {
         "hires": "2× Latent",
         "loras": "neon 0.8",
         "grid": "3 × 2",
@@ -178,13 +178,15 @@ def test_closed_accordions_say_what_is_set_in_them(served: RunningStudio) -> Non
     }
 
 
-def test_a_fold_of_a_grid_on_one_axis_or_with_unreadable_values_says_so() -> None:
-    assert describe_folds({"axis_x": "Steps", "axis_x_values": "10, 20"})["grid"] == "2 values"
+def test_the_accordion_of_a_grid_on_one_axis_or_with_unreadable_values_says_so() -> None:
+    assert describe_accordions({"axis_x": "Steps", "axis_x_values": "10, 20"})["grid"] == "2 values"
     assert (
-        describe_folds({"axis_x": "Steps", "axis_x_values": "ten", "axis_y": "Seed", "axis_y_values": "1-3"})["grid"]
+        describe_accordions({"axis_x": "Steps", "axis_x_values": "ten", "axis_y": "Seed", "axis_y_values": "1-3"})[
+            "grid"
+        ]
         == "? × 3"
     )
-    many = describe_folds({f"lora_{n}": f"a very long name of a file {n}" for n in range(4)})["loras"]
+    many = describe_accordions({f"lora_{n}": f"a very long name of a file {n}" for n in range(4)})["loras"]
     assert len(many) <= MAX_STATE_CHARS
     assert many.endswith("…")
 
@@ -192,7 +194,7 @@ def test_a_fold_of_a_grid_on_one_axis_or_with_unreadable_values_says_so() -> Non
 def test_the_form_that_the_page_begins_with_has_no_states() -> None:
     with gr.Blocks():
         fields = build_detail_fields() | build_hires_accordion(FAKE_MODEL)
-    assert describe_folds({name: getattr(field, "value", None) for name, field in fields.items()}) == {}
+    assert describe_accordions({name: getattr(field, "value", None) for name, field in fields.items()}) == {}
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,7 @@ def test_the_form_that_the_page_begins_with_has_no_states() -> None:
     ],
 )
 def test_values_of_any_kind_are_looked_at_without_an_error(served: RunningStudio, values: dict[str, Any]) -> None:
-    assert set(check(served, **values)) == {"folds", "warnings", "locked"}
+    assert set(check(served, **values)) == {"accordions", "warnings", "locked"}
 
 
 def test_only_those_who_are_logged_in_are_answered_and_only_from_this_page(served: RunningStudio) -> None:
@@ -220,8 +222,8 @@ def test_only_those_who_are_logged_in_are_answered_and_only_from_this_page(serve
 def test_formats_of_ones_own_are_named_to_their_owner_alone(served: RunningStudio) -> None:
     assert served.studio.social is not None
     own = served.studio.social.platforms.of("ann").save("Secret poster", 600, 900)
-    assert "Secret poster" in check(served, "ann", for_format=own.id)["folds"]["make-for"]
-    assert "make-for" not in check(served, "bob", for_format=own.id)["folds"]
+    assert "Secret poster" in check(served, "ann", for_format=own.id)["accordions"]["make-for"]
+    assert "make-for" not in check(served, "bob", for_format=own.id)["accordions"]
 
 
 def test_models_come_in_groups_local_ones_first_and_locked_services_last(served: RunningStudio) -> None:

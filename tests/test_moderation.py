@@ -1,4 +1,4 @@
-"""What filters find in words and images, what the settings make of it, and that held images leave by no door."""
+"""What filters find in words and images, what the settings make of it, and that held images leave by no route."""
 
 from __future__ import annotations
 
@@ -338,7 +338,7 @@ def measure_sharpest_step(image: Image.Image) -> int:
     )
 
 
-def test_no_door_lets_a_held_image_out(tmp_path: Path) -> None:
+def test_no_route_lets_a_held_image_out(tmp_path: Path) -> None:
     """The page, the API and the dialects give the blurred file, in every form in which they give any."""
     drawn = draw_fake_image(5, 64, 64)
     with serve_studio(

@@ -1,7 +1,7 @@
 """Visitors without a login: what they may do beyond what the role of guests allows, and the removal of what they leave.
 
 Their rights, and the limits that guests with a login have too, are in core/rights.py. A visitor is known by the name
-that the login gate gives; the limits hold whichever door a request comes through, since all of them end in
+that the login gives; the limits hold whatever route a request comes by, since all of them end in
 `Engine.submit`.
 """
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class GuestLimits:
-    """`models` may draw for guests; beside them only tools that need no GPU run. `lifetime` is in seconds."""
+    """Guests may use `models`; beside them only tools that need no GPU run. `lifetime` is in seconds."""
 
     models: frozenset[str] = frozenset({"embedded"})
     images_an_hour: int = 20

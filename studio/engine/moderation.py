@@ -1,4 +1,4 @@
-"""Moderation: the one place that every request, answer and image passes, whichever door it came through."""
+"""Moderation: the one place that every request, answer and image passes, whatever route it came by."""
 
 from __future__ import annotations
 

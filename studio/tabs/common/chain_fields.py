@@ -69,7 +69,7 @@ def restore_chain_choice(studio: Studio, form: Form, asset: Asset, user: User) -
     except NotFound:
         wanted = asset.request
     steps = extract_steps(wanted)
-    made_for = bool(steps) and steps[-1].task is Task.SOCIAL  # a fold of its own asked for that, after the chain
+    made_for = bool(steps) and steps[-1].task is Task.SOCIAL  # an accordion of its own asked for that, after the chain
     tried = [steps[:end] for end in range(len(steps) - 1, 0, -1)] if made_for else [steps]
     name = next((found for one in tried if (found := studio.engine.chains.find_name(user.name, one))), None)
     if steps and name is None and not made_for:

@@ -16,7 +16,7 @@ from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs.common import model_selection
-from studio.tabs.common.fold_states import describe_folds
+from studio.tabs.common.accordion_states import describe_accordions
 from studio.tabs.common.form_guide import FormGuide
 from studio.tabs.common.form_warnings import list_warnings
 
@@ -62,7 +62,7 @@ def describe_form(studio: Studio, guide: FormGuide, values: dict[str, Any], user
     platforms = studio.social.platforms.of(user.name) if studio.social is not None else None
     warnings = list_warnings(studio, guide, values, task, user)
     return {
-        "folds": describe_folds(values, platforms),
+        "accordions": describe_accordions(values, platforms),
         "warnings": [warning.to_json() for warning in warnings],
         "locked": _describe_lock(studio, str(values.get("model") or ""), task, user),
     }

@@ -16,9 +16,14 @@ from studio.tabs.common.field_widgets import FieldContext, build_rows
 def build_hires_accordion(model: Model, fields: Sequence[FieldSpec] = HIRES_FIELDS) -> dict[str, Component]:
     """A second, larger pass: how far, how strongly, and what it does differently from the first. Its switch stands in
     the head of the accordion, so that it is on in one press."""
-    with gr.Column(elem_classes="switched-fold", min_width=0):
+    with gr.Column(elem_classes="switched-accordion", min_width=0):
         on = gr.Checkbox(
-            False, label="Use hires fix", elem_id="hires-on", elem_classes="fold-switch", container=False, min_width=0
+            False,
+            label="Use hires fix",
+            elem_id="hires-on",
+            elem_classes="accordion-switch",
+            container=False,
+            min_width=0,
         )
         with gr.Accordion("Hires fix", open=False, elem_id="hires"):
             gr.HTML("Enlarges the image and adds detail.", elem_classes="hint")

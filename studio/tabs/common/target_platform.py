@@ -47,7 +47,7 @@ LEGEND = (
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFields:
-    """The fold's fields, for the form, and the line that says what will happen; no fields where the studio has no
+    """The accordion's fields, for the form, and the line that says what will happen; no fields where the studio has no
     formats."""
 
     fields: dict[str, Component] = field(default_factory=dict[str, Component])
@@ -56,7 +56,7 @@ class TargetFields:
 
 
 def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
-    """The fold with its fields."""
+    """The accordion with its fields."""
     if studio.social is None:
         return TargetFields()
     data = studio.social.platforms
@@ -235,7 +235,7 @@ def _format_limit(of: Format) -> str:
 
 
 def read_targets(values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """The format, as a list of one or none, and the platforms that the fold asks for.
+    """The format, as a list of one or none, and the platforms that the accordion asks for.
 
     Raises:
         InvalidRequest: a value of the wrong kind.
@@ -247,7 +247,7 @@ def read_targets(values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def write_targets(wanted: GenerationRequest) -> dict[str, Any]:
-    """The fold's values that ask for what follows `wanted`: its one format; of a pack each file is a format of its
+    """The accordion's values that ask for what follows `wanted`: its one format; of a pack each file is a format of its
     own."""
     social = wanted.then[-1].social if wanted.then else None
     one = social.formats[0] if social is not None and len(social.formats) == 1 else NO_PLATFORM
@@ -257,8 +257,8 @@ def write_targets(wanted: GenerationRequest) -> dict[str, Any]:
 def append_target_steps(
     studio: Studio, values: Mapping[str, Any], wanted: GenerationRequest, user: User
 ) -> GenerationRequest:
-    """`wanted`, followed by what the fold asks for. A single format keeps the recipe in its file; a pack, which is made
-    to be published, keeps the machine-made marker alone, and adds the whole image.
+    """`wanted`, followed by what the accordion asks for. A single format keeps the recipe in its file; a pack, which is
+    made to be published, keeps the machine-made marker alone, and adds the whole image.
 
     Raises:
         NotFound: no such format or platform. InvalidRequest: too many of them.

@@ -40,7 +40,7 @@ STEP_FACTORS = {"draft": 0.6, "standard": 1.0, "high": 1.5}  # times the model's
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateWidgets:
-    """The fold."""
+    """The accordion."""
 
     words: gr.Textbox
     platform: gr.Dropdown
@@ -59,7 +59,7 @@ class TemplateWidgets:
 
 
 def build_templates_accordion(studio: Studio) -> TemplateWidgets | None:
-    """The fold, None where the studio has no templates."""
+    """The accordion, None where the studio has no templates."""
     if studio.social is None:
         return None
     data = studio.social.platforms
@@ -126,7 +126,7 @@ def _build_save_fields(formats: Sequence[tuple[str, str]]) -> tuple[gr.Textbox, 
 
 
 def wire_templates(studio: Studio, page_context: PageContext, form: Form, widgets: TemplateWidgets | None) -> None:
-    """Connect the fold with the form."""
+    """Connect the accordion with the form."""
     if studio.social is None or widgets is None:
         return
     accordion = _TemplatesAccordion(studio, studio.social, form, widgets)

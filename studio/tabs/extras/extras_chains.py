@@ -24,7 +24,7 @@ _PASTE_HINT = "Paste a chain in JSON form."
 
 @dataclass(frozen=True, kw_only=True)
 class ChainsAccordion:
-    """The fold's widgets."""
+    """The accordion's widgets."""
 
     chosen: gr.Dropdown
     name: gr.Textbox

@@ -131,7 +131,7 @@ export function findHelp(node) {
 export function showAccordionState(id, state) {
   const label = find(`#${id} ${ACCORDION_LABEL}`);
   if (!label) return;
-  const sign = find(".fold-state", label) ?? make("span", { class: "fold-state" });
+  const sign = find(".accordion-state", label) ?? make("span", { class: "accordion-state" });
   sign.textContent = state;
   if (!state) sign.remove();
   else if (!sign.isConnected) label.firstElementChild?.after(sign);

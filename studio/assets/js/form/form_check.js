@@ -13,11 +13,11 @@ import { openProvider } from "../configurations/sub_pages.js";
 const CHECK_MS = 350; // ms without a change before the studio is asked
 /** What the element ids of each form begin with. @type {Record<string, string>} */
 const PREFIXES = { txt2img: "", img2img: "i2i-" };
-const FOLDS = ["loras", "hires", "control", "post", "grid", "make-for", "batch-images", "references", "advanced"];
+const ACCORDIONS = ["loras", "hires", "control", "post", "grid", "make-for", "batch-images", "references", "advanced"];
 
 /** @typedef {{text: string, remedy: string, changes: Record<string, unknown>}} FormWarning */
 /** @typedef {{title: string, missing: string, reason: string, mayUnlock: boolean}} Lock missing: key or address */
-/** @typedef {{folds: Record<string, string>, warnings: FormWarning[], locked: Lock | null}} FormState */
+/** @typedef {{accordions: Record<string, string>, warnings: FormWarning[], locked: Lock | null}} FormState */
 
 /** @type {Map<string, ReturnType<typeof setTimeout>>} */
 const timers = new Map();
@@ -78,8 +78,8 @@ function watchNote(form, act) {
  * @param {string} prefix
  * @param {FormState} state
  */
-function showState(prefix, { folds, warnings, locked }) {
-  for (const fold of FOLDS) showAccordionState(`${prefix}${fold}`, folds[fold] ?? "");
+function showState(prefix, { accordions, warnings, locked }) {
+  for (const accordion of ACCORDIONS) showAccordionState(`${prefix}${accordion}`, accordions[accordion] ?? "");
   showWarnings(prefix, warnings);
   showLock(prefix, locked);
 }

@@ -20,7 +20,7 @@ _EMPTY = (None, "", NONE)
 Values = Mapping[str, Any]
 
 
-def describe_folds(values: Values, platforms: PlatformData | None = None) -> dict[str, str]:
+def describe_accordions(values: Values, platforms: PlatformData | None = None) -> dict[str, str]:
     """The state of each accordion by its element id without the form's prefix; those that ask for nothing are left out.
 
     `values` are a form's values as the browser has them, `platforms` the formats that its user can choose.
