@@ -24,7 +24,7 @@ from studio.prompting.personas import apply_persona, list_persona_additions
 
 
 class PersonaFields(StrictModel):
-    """`audience` and `tone` are told to a language model; `look` and `palette` stand behind prompts, `avoid` in
+    """`audience` and `tone` are sent to a language model; `look` and `palette` stand behind prompts, `avoid` in
     negative prompts."""
 
     audience: Name = Field(default="", max_length=MAX_FIELD_CHARS)

@@ -73,7 +73,7 @@ class Cluster:
             except Unreachable:
                 if self._find_local(request.model) is None:
                     raise
-            ctx.report_loading("No machine answers; drawing here")
+            ctx.report_loading("No machine responds; generating here")
         return self._render_here(request, seeds, ctx)
 
     def _render_elsewhere(

@@ -92,5 +92,5 @@ def _require_user(request: Request) -> User:
     """
     user = request.scope.get("user")
     if not isinstance(user, User) or user.role is Role.GUEST:
-        raise Forbidden("Only users of this studio may let it draw for another.", hint="Send a token of a user.")
+        raise Forbidden("Only users of this studio may let it generate for another.", hint="Send a token of a user.")
     return user

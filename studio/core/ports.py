@@ -280,7 +280,7 @@ class Chat(Protocol):
         ...
 
     def list_models(self) -> Sequence[str]:
-        """The names of the server's models, () where it does not tell them. Costs nothing; raises as `stream`."""
+        """The names of the server's models, () where it does not list them. Costs nothing; raises as `stream`."""
         ...
 
     def stream(

@@ -95,7 +95,7 @@ class PromptIdeas:
 class Persona:
     """Whom images are for and how they should look, kept under a name. It says nothing about the people in them.
 
-    `audience` and `tone` are told to a language model; `look` and `palette` stand behind a prompt, and `avoid` in the
+    `audience` and `tone` are sent to a language model; `look` and `palette` stand behind a prompt, and `avoid` in the
     negative prompt."""
 
     name: str

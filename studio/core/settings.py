@@ -235,7 +235,7 @@ class Settings:
     )
     cluster: str = setting_field(
         "",
-        "Addresses of other Easel studios that draw for this one, separated by commas, for example"
+        "Addresses of other Easel studios that generate for this one, separated by commas, for example"
         " http://10.0.0.2:7860.",
         group="Cluster",
         restart=True,
@@ -243,7 +243,7 @@ class Settings:
     )
     replica: bool = setting_field(
         False,
-        "Draw for other Easel studios, between this one's own jobs. They need a token of a user where there are users.",
+        "Generate for other Easel studios, between this one's own jobs. Where there are users, they need a token.",
         group="Cluster",
         restart=True,
         on_page=False,

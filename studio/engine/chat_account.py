@@ -59,7 +59,7 @@ class ChatAccount:
             raise NotConfigured("There is no chat server.", hint="Enter its address.")
         known = self._chat.list_models()
         if not known:
-            return "The server answers. It does not tell its models."
+            return "The server responds, but does not list its models."
         if self._chat.names_model and model not in known:
             raise NotConfigured(f"The server has no model “{model}”.", hint=f"It has {_name_some(known)}.")
         return f"The server answers. It has {_name_some(known)}."

@@ -43,7 +43,7 @@ class _Body(BaseModel):
 
 
 class NewUserBody(_Body):
-    """A user to add; without a password one is made up and told once."""
+    """A user to add; without a password one is generated and shown once."""
 
     name: str
     password: str | None = Field(None, max_length=MAX_PASSWORD_LENGTH)
@@ -91,7 +91,7 @@ class UserBody(BaseModel):
     applied: dict[str, Any]
     usage: UsageBody
     accounts: bool
-    password: str | None = Field(None, description="A password that was made up, told this once.")
+    password: str | None = Field(None, description="The generated password, shown only this once.")
 
 
 class UserList(BaseModel):

@@ -17,7 +17,7 @@ _MAX_NAME_CHARS = 120
 
 
 def list_chat_models(base_url: str, key: str) -> tuple[str, ...]:
-    """The names of the models of the server at `base_url`, () where it does not tell them.
+    """The names of the models of the server at `base_url`, () where it does not list them.
 
     Raises:
         NotConfigured: the key is wrong. RateLimited, Unreachable, ProviderError.

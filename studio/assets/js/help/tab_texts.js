@@ -23,7 +23,7 @@ export const TAB_TEXTS = [
   {
     tab: "extras",
     title: "Extras",
-    text: "Drop images, tick the steps and press Generate: upscale, restore faces, remove the background, write files.",
+    text: "Drop images, tick the steps and start them: upscale, restore faces, remove the background, write files.",
   },
   {
     tab: "social optimizer",

@@ -12,7 +12,7 @@ import { describeImage } from "./prompts_api.js";
 const SPEAKERS = {
   recipe: "From the image's own recipe.",
   infotext: "From the image's own metadata.",
-  measured: "Measured: nothing in the image tells its prompt.",
+  measured: "Measured: the file contains no prompt.",
 };
 
 /**

@@ -42,7 +42,7 @@ export class PersonaEditor {
     const help = make(
       "p",
       { class: "hint" },
-      "Audience and tone are told to a language model. Look and palette stand behind the prompt, what to avoid in the" +
+      "Audience and tone are sent to a language model. Look and palette stand behind the prompt, what to avoid in the" +
         " negative prompt.",
     );
     const fields = this.boxes.map(({ label, box }) => make("label", { class: "field" }, label, box));
