@@ -7,7 +7,8 @@ import io
 import json
 import sqlite3
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from dialect_studio import PAID, make_backend, make_png, make_store
 from fakes import FakeBackend, draw_fake_image, open_engine, wait_until_final
 from PIL import Image, ImageChops
-from serving import serve_studio
+from serving import RunningStudio, serve_studio
 from vendor_server import ReceivedRequest, Reply, VendorServer
 
 from studio.core.errors import ContentRefused, Forbidden, NotConfigured, NotFound
@@ -338,18 +339,25 @@ def measure_sharpest_step(image: Image.Image) -> int:
     )
 
 
-def test_no_route_lets_a_held_image_out(tmp_path: Path) -> None:
-    """The page, the API and the dialects give the blurred file, in every form in which they give any."""
-    drawn = draw_fake_image(5, 64, 64)
+@contextmanager
+def serve_objecting(folder: Path) -> Iterator[RunningStudio]:
+    """A studio with users that blurs every image."""
     with serve_studio(
-        tmp_path,
+        folder,
         users=True,
         backend=make_backend(),
-        models=make_store(tmp_path / "models"),
+        models=make_store(folder / "models"),
         default_model="fake",
         moderation="blur",
     ) as served:
         served.studio.engine.moderation._moderator = Objecting()
+        yield served
+
+
+def test_no_route_lets_a_held_image_out(tmp_path: Path) -> None:
+    """The page, the API and the dialects give the blurred file, in every form in which they give any."""
+    drawn = draw_fake_image(5, 64, 64)
+    with serve_objecting(tmp_path) as served:
         ann = served.open_client("ann")
         made = ann.post(f"{API}/create?wait=true", json={"prompt": "a pear", "seed": 5}).json()
         [image] = made["images"]
@@ -371,15 +379,7 @@ def test_no_route_lets_a_held_image_out(tmp_path: Path) -> None:
 
 
 def test_users_appeal_and_administrators_decide_over_http(tmp_path: Path) -> None:
-    with serve_studio(
-        tmp_path,
-        users=True,
-        backend=make_backend(),
-        models=make_store(tmp_path / "m"),
-        default_model="fake",
-        moderation="blur",
-    ) as served:
-        served.studio.engine.moderation._moderator = Objecting()
+    with serve_objecting(tmp_path) as served:
         ann, bob, root = (served.open_client(name) for name in ("ann", "bob", "root"))
         made = ann.post(f"{API}/create?wait=true", json={"prompt": "a pear", "seed": 5}).json()
         path = f"{API}/moderation/held/{made['images'][0]['id']}"
