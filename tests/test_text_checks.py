@@ -17,7 +17,7 @@ from studio.core.request import Axis, GenerationRequest, LoraUse
 from studio.core.settings import Settings
 from studio.core.social import SocialExport
 from studio.core.task import Task
-from studio.core.text_checks import MAX_DEPTH, check_name
+from studio.core.text_checks import MAX_DEPTH, check_json_depth, check_name
 from studio.core.user import LOCAL_USER
 from studio.engine.jobs.saved_chains import SavedChains
 from studio.library.database import Database
@@ -39,6 +39,27 @@ def served(tmp_path: Path) -> Any:
     social, _painter, backends = make_social_parts(tmp_path)
     with serve_studio(tmp_path, backend=backends, social=social, default_model="fake") as server:
         yield server
+
+
+DEEP = MAX_DEPTH + 1
+FLAT = {"wide": b"[" + b"[]," * 99 + b"0]", "in a text": b'["' + b"[" * DEEP + b'"]', "at the limit": b"[" * MAX_DEPTH}
+NESTED = {
+    "lists": b"[" * 50_000,
+    "objects": b'{"a":' * DEEP,
+    "behind a quote in a text": b'["\\"", ' + b"[" * DEEP,
+    "behind a backslash in a text": b'["\\\\", ' + b"[" * DEEP,
+}
+
+
+@pytest.mark.parametrize("text", FLAT.values(), ids=FLAT.keys())
+def test_json_that_is_not_deep_may_be_parsed(text: bytes) -> None:
+    check_json_depth(text, "body")
+
+
+@pytest.mark.parametrize("text", NESTED.values(), ids=NESTED.keys())
+def test_deep_json_is_refused_before_it_is_parsed(text: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="nested too deep"):
+        check_json_depth(text, "body")
 
 
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD.keys())

@@ -12,6 +12,7 @@ MAX_DEPTH = 32  # of lists and objects inside each other; a whole request with i
 
 # Line breaks and tabs belong to a text; a name is one line. Half a character is what is left of a pair of surrogates.
 _BAD_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_JSON_BRACKET = re.compile(rb'"(?:[^"\\]+|\\.)*"?|[\[\]{}]', re.DOTALL)  # or a whole string, with the brackets in it
 _BAD_IN_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -38,6 +39,17 @@ def check_all_texts(value: Any, where: str) -> None:
             check_all_texts(getattr(value, field.name), field.name if where == "request" else f"{where}.{field.name}")
 
 
+def check_json_depth(text: bytes, where: str) -> None:
+    """`check_depth` before JSON is parsed, which recurses: a text that holds too few brackets costs two counts."""
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for found in _JSON_BRACKET.finditer(text):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(found[0], 0)
+        if depth > MAX_DEPTH:
+            raise _refuse_depth(where)
+
+
 def check_depth(data: Any, where: str) -> None:
     """Raises InvalidRequest when lists and objects in the JSON `data` lie more than MAX_DEPTH deep; itself it does not
     recurse."""
@@ -46,7 +58,11 @@ def check_depth(data: Any, where: str) -> None:
         level = [child for each in level for child in _get_children(each)]
         if not level:
             return
-    raise InvalidRequest(f"The {where} is nested too deep.", hint=f"At most {MAX_DEPTH} levels are read.")
+    raise _refuse_depth(where)
+
+
+def _refuse_depth(where: str) -> InvalidRequest:
+    return InvalidRequest(f"The {where} is nested too deep.", hint=f"At most {MAX_DEPTH} levels are read.")
 
 
 def clean_texts(data: Any) -> Any:

@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.core.errors import InvalidRequest
-from studio.core.text_checks import check_depth
+from studio.core.text_checks import check_json_depth
 from studio.core.user import User
 from studio.serving.response_headers import build_refusal
 
@@ -191,9 +191,8 @@ def _parse_session_fields(body: bytes, kind: str) -> dict[str, Any]:
             plain to see.
     """
     if "json" in kind.lower() or not kind:
-        data = json.loads(body, parse_constant=_parse_finite, parse_float=_parse_finite)
-        check_depth(data, "body")
-        return _ensure_dict(data)
+        check_json_depth(body, "body")
+        return _ensure_dict(json.loads(body, parse_constant=_parse_finite, parse_float=_parse_finite))
     found = _SESSION_IN_FORM.search(body)
     if not kind.lower().startswith("multipart/form-data") or found is None or body.count(b"session_hash") != 1:
         raise ValueError("a form without its session, or with two")
