@@ -14,6 +14,7 @@ export const SELECTED_CHOICE = "ul[role=listbox] [aria-selected=true]";
 const LIST_OPTION = "ul[role=listbox] [role=option]";
 const LOOK_MS = 50; // ms between two looks for what Gradio is about to build
 const LOOKS = 100;
+const KEPT_LOOKS = 10; // after which what was typed counts as kept
 /** The label of a field, and the help that may follow it. */
 const FIELD_LABEL = "[data-testid=block-info]";
 const FIELD_HELP = ".info-text";
@@ -75,6 +76,31 @@ export function typeInto(box, text) {
 export async function waitForBox(field) {
   for (let look = 0; look < LOOKS && !findBox(field); look++) await pause(LOOK_MS);
   return findBox(field);
+}
+
+/**
+ * Type into a field that may still have to be built. Gradio writes a new field's own value once more when it is shown,
+ * and does so late on a busy machine; then the text is typed again.
+ * @param {string} field as in `findBox`
+ * @param {string} text
+ */
+export async function typeWhenBuilt(field, text) {
+  await waitForBox(field);
+  for (let look = 0, kept = 0; look < LOOKS && kept < KEPT_LOOKS; look++) {
+    const box = findBox(field);
+    if (!isTextBox(box)) return;
+    kept = box.value === text ? kept + 1 : 0;
+    if (!kept) typeInto(box, text);
+    await pause(LOOK_MS);
+  }
+}
+
+/**
+ * @param {HTMLElement | null} box
+ * @returns {box is HTMLTextAreaElement | HTMLInputElement}
+ */
+function isTextBox(box) {
+  return box instanceof HTMLTextAreaElement || box instanceof HTMLInputElement;
 }
 
 /**

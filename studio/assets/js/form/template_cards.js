@@ -2,7 +2,7 @@
 /** Prompt templates: a click on a card writes its name into the hidden field. */
 
 import { find, findAll, getTarget, setPressed } from "../common/dom.js";
-import { findBox, openAccordion, typeInto, waitForBox } from "../common/gradio_dom.js";
+import { findBox, openAccordion, typeInto, typeWhenBuilt } from "../common/gradio_dom.js";
 import { openTab } from "../common/open_tab.js";
 
 const CARD = "[data-template]";
@@ -15,9 +15,7 @@ const CHOSEN_FIELD = "#template-chosen";
 export async function chooseTemplate(id) {
   openTab("txt2img");
   openAccordion("templates");
-  const box = await waitForBox(CHOSEN_FIELD);
-  if (!box) return;
-  typeInto(box, id);
+  await typeWhenBuilt(CHOSEN_FIELD, id);
   find("#templates")?.scrollIntoView({ block: "start" });
 }
 
