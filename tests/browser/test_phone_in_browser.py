@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from opening import BrowserWindow, Opener
 from playwright.sync_api import Page, expect
-from test_accessibility_in_browser import TABS
+
+from studio.page import list_tabs
 
 pytestmark = pytest.mark.browser
 
@@ -49,7 +50,7 @@ def test_every_tab_is_two_taps_away_and_cuts_nothing_off(opener: Opener) -> None
     window = open_phone(opener, opener.serve_social())
     page = window.open()
     cut: dict[str, list[str]] = {}
-    for tab in TABS:
+    for tab in (each.title for each in list_tabs()):
         taps, panel = 1, f"tab-{tab.lower().replace(' ', '-')}"
         button = page.locator(f"button[role=tab]:has-text('{tab}'):visible")
         if not button.count():
