@@ -36,6 +36,8 @@ BRIEF = "An Instagram post for a bakery in Lisbon, autumn, warm light"
 TIMEOUT_MS = 180_000  # ms: the first image loads the model
 SETTLE_MS = 800  # ms that previews and thumbnails are given
 QUALITY = 80
+MIN_HEIGHT = 40  # px of something that is worth an image
+IS_SHOWN = f"(blocks) => [...document.querySelectorAll(blocks)].some((block) => block.offsetHeight > {MIN_HEIGHT})"
 
 
 def main() -> int:
@@ -71,7 +73,7 @@ def _capture_tabs(browser: Browser, url: str, look: str, photo: Path) -> None:
     for name, title in TABS.items():
         page.set_viewport_size({"width": 1440, "height": 900})
         page.locator(f"button[role=tab]:has-text('{title}')").first.click()
-        page.wait_for_selector(f"#tab-{title.lower().replace(' ', '-')} .column > *", state="attached")
+        page.wait_for_function(IS_SHOWN, arg=f"#tab-{title.lower().replace(' ', '-')} .column > *")
         if name in FILLERS:
             FILLERS[name](page, photo)
         for size, (width, height) in SIZES.items():
@@ -105,10 +107,15 @@ def _fill_img2img(page: Page, photo: Path) -> None:
 
 def _fill_extras(page: Page, photo: Path) -> None:
     page.set_input_files("#ext-images input[type=file]", photo)
+    page.click("#ext-generate")
+    page.wait_for_selector('#ext-result .result[data-status="finished"]')
+    page.click("#ext-result button:has-text('Before')")
 
 
 def _fill_social(page: Page, photo: Path) -> None:
     page.set_input_files("#social-images input[type=file]", photo)
+    for platform in ("Instagram", "Pinterest"):
+        page.locator(f'#social-formats button[aria-label="All of {platform}"]').click()
 
 
 def _fill_prompts(page: Page, _: Path) -> None:

@@ -327,12 +327,12 @@ def render_empty_comparison(studio: Studio) -> str:
             f" Only one model can be used here, {ready[0].title}: compare its seeds, settings or LoRAs, or add a model"
             " or the key of a provider in Configurations."
         )
-    kinds = "".join(f"<li><b>{kind}</b> {escape(help_text)}</li>" for kind, help_text in _KIND_HELP.items())
+    kinds = "".join(f"<li><b>{kind}:</b> {escape(help_text)}</li>" for kind, help_text in _KIND_HELP.items())
     return f'<div class="compare-empty"><p>{escape(text)}</p><ul>{kinds}</ul></div>'
 
 
 _KIND_HELP = {
-    ContenderKind.MODELS: "The same prompt and seed drawn by up to six models; two of them blind, with a vote.",
+    ContenderKind.MODELS: "The same prompt and seed with up to six models; two of them blind, with a vote.",
     ContenderKind.LORAS: "One model with each LoRA, or with none.",
     ContenderKind.SEEDS: "One model with several seeds.",
     ContenderKind.SETTINGS: "One model with several values of one setting, such as CFG scale or sampler.",
