@@ -84,7 +84,8 @@ def draw_comfyui(client: httpx.Client, model: str, source: bytes | None = None) 
         kept = client.post("/upload/image", files={"image": ("source.png", source, "image/png")}).json()
         graph["8"] = {"class_type": "LoadImage", "inputs": {"image": kept["name"]}}
         graph["4"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["8", 0], "vae": ["1", 2]}}
-        graph["5"]["inputs"]["denoise"] = STRENGTH
+        # A sampler of ComfyUI runs all of its steps, at the end of a schedule that is longer by the denoising strength.
+        graph["5"]["inputs"] |= {"denoise": STRENGTH, "steps": round(STEPS * STRENGTH)}
     name = client.post("/prompt", json={"prompt": graph}).json()["prompt_id"]
     wait_until(lambda: client.get(f"/history/{name}").json(), 120)
     file = client.get(f"/history/{name}").json()[name]["outputs"]["7"]["images"][0]

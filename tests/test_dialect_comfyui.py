@@ -24,6 +24,10 @@ from studio.core.errors import ModelBroken
 from studio.core.request_choices import MaskedContent
 from studio.core.task import Task
 from studio.engine.api_tokens import TokenScope
+from studio.pipelines.run.edit_tasks import Edit, EditMode
+from studio.pipelines.run.hires import compute_hires_steps
+from studio.pipelines.run.image_to_image import compute_edit_steps
+from studio.pipelines.run.masks import Canvas
 
 GRAPH: dict[str, Any] = {
     "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "fake.safetensors"}},
@@ -167,12 +171,103 @@ def test_graphs_of_images_masks_loras_and_upscalers_are_understood(client: httpx
     second = ("KSampler", {**GRAPH["5"]["inputs"], "latent_image": ["8", 0], "denoise": 0.5, "steps": 3})
     larger = ("LatentUpscaleBy", {"samples": ["5", 0], "upscale_method": "nearest-exact", "scale_by": 1.5})
     run(client, change(n8=larger, n9=second, n6=("VAEDecode", {"samples": ["9", 0]})))
-    assert (last().hires.scale, last().hires.strength, last().hires.steps) == (1.5, 0.5, 3)
+    assert (last().hires.scale, last().hires.strength, last().hires.steps) == (1.5, 3 / 6, 3)
     loader = ("UpscaleModelLoader", {"model_name": "RealESRGAN_x4plus.pth"})
     upscale = ("ImageUpscaleWithModel", {"upscale_model": ["8", 0], "image": ["6", 0]})
     run(client, change(n8=loader, n9=upscale, n7=("SaveImage", {"images": ["9", 0]})))
     assert (last().task, last().model) == (Task.UPSCALE, "upscaler/RealESRGAN_x4plus")
     run(client, change(n7=("PreviewImage", {"images": ["6", 0]})))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps", "strength"),
+    [
+        ({"steps": 20, "denoise": 1.0}, 20, 1.0),
+        ({"steps": 20, "denoise": 0.6}, 33, 20 / 33),
+        ({"steps": 7, "denoise": 0.87}, 8, 7 / 8),
+        ({"steps": 20, "denoise": 0.01}, 1000, 0.01),
+        ({"steps": 20, "denoise": 0.0}, 20, 0.0),
+    ],
+)
+def test_a_sampler_runs_its_steps_at_the_end_of_a_longer_schedule(
+    client: httpx.Client, served: RunningStudio, sampler: dict[str, Any], steps: int, strength: float
+) -> None:
+    """As ComfyUI does; the studio's own steps are those of the whole schedule, of which `strength` is run."""
+    load = ("LoadImage", {"image": upload(client, "a.png", make_png())["name"]})
+    encoded = ("VAEEncode", {"pixels": ["8", 0], "vae": ["1", 2]})
+    run(client, change(n8=load, n9=encoded, n5=("KSampler", {"latent_image": ["9", 0], **sampler})))
+    request = served.backend.seen[-1][0]
+    assert (request.steps, request.strength) == (steps, strength)
+    edit = Edit(
+        request=request,
+        way=EditMode.IMAGE,
+        strength=strength,
+        source=Image.new("RGB", (64, 64)),
+        ready=lambda image: Canvas(image=image, finish=lambda drawn: drawn),
+    )
+    really, total, share = compute_edit_steps(steps, edit)
+    if strength > 0.01:
+        assert (really, total) == (sampler["steps"], int(sampler["steps"] / sampler["denoise"]))
+        assert total * share == really
+
+
+ADVANCED: dict[str, Any] = {
+    **{name: value for name, value in GRAPH["5"]["inputs"].items() if name not in ("seed", "denoise")},
+    "add_noise": "enable",
+    "noise_seed": 9,
+    "steps": 20,
+    "start_at_step": 8,
+    "end_at_step": 10_000,
+    "return_with_leftover_noise": "disable",
+    "latent_image": ["9", 0],
+}
+
+
+@pytest.mark.parametrize(
+    "change_of", [{}, {"add_noise": "disable"}, {"end_at_step": 15}, {"return_with_leftover_noise": "enable"}]
+)
+def test_an_advanced_sampler_begins_where_it_says_or_is_refused(
+    client: httpx.Client, served: RunningStudio, change_of: dict[str, Any]
+) -> None:
+    load = ("LoadImage", {"image": upload(client, "a.png", make_png())["name"]})
+    encoded = ("VAEEncode", {"pixels": ["8", 0], "vae": ["1", 2]})
+    graph = change(n8=load, n9=encoded, n5=("KSamplerAdvanced", ADVANCED | change_of))
+    if change_of:
+        answer = client.post("/prompt", json={"prompt": graph})
+        assert answer.status_code == 400
+        assert "last step" in answer.json()["node_errors"]["5"]["errors"][0]["message"]
+        return
+    run(client, graph)
+    request = served.backend.seen[-1][0]
+    assert (request.seed, request.steps, request.strength) == (9, 20, 12 / 20)
+
+
+@pytest.mark.parametrize(
+    ("method", "upscaler"), [("nearest-exact", "Latent (nearest-exact)"), ("bilinear", "Latent"), ("area", None)]
+)
+def test_a_second_sampler_is_the_hires_pass(
+    client: httpx.Client, served: RunningStudio, method: str, upscaler: str | None
+) -> None:
+    wanted = {"latent_image": ["8", 0], "denoise": 0.6, "steps": 20, "cfg": 3.0, "sampler_name": "dpmpp_2m"}
+    second = {**GRAPH["5"]["inputs"], **wanted, "model": ["10", 0]}
+    larger = {"samples": ["5", 0], "upscale_method": method, "width": 128, "height": 96, "crop": "disabled"}
+    nodes = {
+        "n8": ("LatentUpscale", larger),
+        "n9": ("KSampler", second),
+        "n10": ("CheckpointLoaderSimple", {"ckpt_name": "other.safetensors"}),
+        "n6": ("VAEDecode", {"samples": ["9", 0]}),
+    }
+    run(client, change(**nodes))
+    request = served.backend.seen[-1][0]
+    hires = request.hires
+    assert (request.steps, request.width, hires.width, hires.height) == (4, 64, 128, 96)
+    assert (hires.steps, hires.guidance, hires.sampler, hires.model) == (20, 3.0, "DPM++ 2M", "other")
+    assert upscaler is None or hires.upscaler == upscaler
+    assert compute_hires_steps(hires.steps, hires.strength)[0] == int(20 / 0.6)
+    nothing = nodes | {"n9": ("KSampler", second | {"denoise": 0.0})}
+    answer = client.post("/prompt", json={"prompt": change(**nothing)})
+    assert answer.status_code == 400
+    assert "no step" in answer.json()["node_errors"]["9"]["errors"][0]["message"]
 
 
 def test_a_graph_that_is_not_understood_is_refused_in_comfyuis_words(client: httpx.Client) -> None:

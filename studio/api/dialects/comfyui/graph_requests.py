@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,15 @@ from studio.core.user import User
 from studio.engine.studio import Studio
 
 _MAX_VISITS = 300  # of nodes while one graph is read; each takes two frames of Python
-_WHOLE_DENOISE = 1.0
+_WHOLE_DENOISE = 0.9999  # above it a sampler runs its schedule from the beginning
+_MAX_STEPS = 1000  # of a schedule
+_LATENT_METHODS = {  # ComfyUI's ways of enlarging latents; the last two have no counterpart, but are near to these
+    "nearest-exact": "Latent (nearest-exact)",
+    "bilinear": "Latent",
+    "bicubic": "Latent (bicubic)",
+    "area": "Latent (antialiased)",
+    "bislerp": "Latent (bicubic)",
+}
 _PNG = OutputOptions(format="png")
 
 
@@ -100,12 +109,34 @@ class GraphReader:
             raise self._make_error(name)
         start = self._read_start(self._follow(inputs["latent_image"]))
         drawing = self._read_sampling(inputs)
-        denoise = float(inputs.get("denoise", _WHOLE_DENOISE))
+        run, total = self._read_steps(name)
         if start.hires is not None:
-            return _make_hires(start, drawing, denoise), name
-        if start.source is not None:
-            drawing["strength"] = denoise
-        return start.replace(**drawing), name
+            if not run:
+                raise self._make_error(name, "A second pass that runs no step cannot be used.")
+            if any(drawing[part] != getattr(start, part) for part in ("loras", "control", "clip_skip")):
+                raise self._make_error(name, "A second pass cannot have other LoRAs, ControlNets or CLIP layers.")
+            return _make_hires(start, drawing, (run, total)), name
+        if start.source is None:
+            return start.replace(**drawing, steps=run), name
+        return start.replace(**drawing, steps=total, strength=run / total), name
+
+    def _read_steps(self, name: str) -> tuple[int, int]:
+        """(steps that the sampler node `name` runs, steps of the schedule whose last ones these are)."""
+        node = self._graph[name]
+        inputs = node["inputs"]
+        steps = min(int(inputs["steps"]), _MAX_STEPS)
+        if node["class_type"] == "KSampler":
+            denoise = float(inputs["denoise"])
+            if denoise > _WHOLE_DENOISE:
+                return steps, steps
+            if steps > _MAX_STEPS * denoise:  # its schedule would be too long: the same start in fewer steps
+                run = int(_MAX_STEPS * denoise)
+                return run, _MAX_STEPS if run else steps
+            return steps, int(steps / denoise)
+        whole = int(inputs["end_at_step"]) >= steps and str(inputs["add_noise"]) == "enable"
+        if not whole or str(inputs["return_with_leftover_noise"]) == "enable":
+            raise self._make_error(name, "Only a sampler that adds noise and runs to its last step can be used.")
+        return max(0, steps - int(inputs["start_at_step"])), steps
 
     def _read_sampling(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The fields that a sampler node and its model and conditioning say."""
@@ -121,7 +152,6 @@ class GraphReader:
             "clip_skip": clip_skip,
             "control": controls,
             "seed": int(inputs.get("seed", inputs.get("noise_seed", 0))) % (MAX_SEED + 1),
-            "steps": min(int(inputs["steps"]), 1000),
             "guidance": float(inputs["cfg"]),
             "sampler": COMFYUI_SAMPLERS.get(str(inputs["sampler_name"])),
             "schedule": COMFYUI_SCHEDULES.get(str(inputs["scheduler"])),
@@ -151,10 +181,11 @@ class GraphReader:
             return self._make_inpainting(encoder["inputs"]["pixels"], inputs["mask"], MaskedContent.ORIGINAL)
         if kind in ("LatentUpscale", "LatentUpscaleBy"):
             first, _ = self._read_latent(self._follow(inputs["samples"]))
+            method = _LATENT_METHODS.get(str(inputs["upscale_method"]), _LATENT_METHODS["nearest-exact"])
             if "scale_by" in inputs:
-                return first.replace(hires=Hires(scale=max(1.0, float(inputs["scale_by"]))))
+                return first.replace(hires=Hires(upscaler=method, scale=max(1.0, float(inputs["scale_by"]))))
             width, height = int(inputs["width"]) // 8 * 8, int(inputs["height"]) // 8 * 8
-            return first.replace(hires=Hires(width=width or None, height=height or None))
+            return first.replace(hires=Hires(upscaler=method, width=width or None, height=height or None))
         raise self._make_error(name)
 
     def _make_inpainting(self, pixels: Any, mask: Any, fill: MaskedContent) -> GenerationRequest:
@@ -262,9 +293,9 @@ class GraphReader:
         node = self._graph[name]
         return node, node["inputs"]
 
-    def _make_error(self, name: str) -> InvalidGraph:
+    def _make_error(self, name: str, message: str = "") -> InvalidGraph:
         kind = self._graph[name]["class_type"]
-        message = f"The node {kind} cannot be used in this place."
+        message = message or f"The node {kind} cannot be used in this place."
         found: dict[str, Any] = {
             "type": "unsupported_connection",
             "message": message,
@@ -279,23 +310,21 @@ class GraphReader:
         )
 
 
-def _make_hires(first: GenerationRequest, second: dict[str, Any], denoise: float) -> GenerationRequest:
-    """The first pass with its second, of another sampler node."""
+def _make_hires(first: GenerationRequest, second: dict[str, Any], steps: tuple[int, int]) -> GenerationRequest:
+    """The first pass with its second, of another sampler node that runs the last of `steps`."""
     assert first.hires is not None
-    hires = first.hires
+    run, total = steps
     return first.replace(
-        hires=Hires(
-            upscaler="Latent (nearest-exact)",
-            scale=hires.scale,
-            width=hires.width,
-            height=hires.height,
-            strength=denoise,
-            steps=second["steps"],
+        hires=dataclasses.replace(
+            first.hires,
+            strength=run / total,
+            steps=run,
             guidance=second["guidance"],
             sampler=second["sampler"],
             schedule=second["schedule"],
             prompt=second["prompt"] if second["prompt"] != first.prompt else "",
             negative_prompt=second["negative_prompt"] if second["negative_prompt"] != first.negative_prompt else "",
+            model=second["model"] if second["model"] != first.model else None,
         )
     )
 
