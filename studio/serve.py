@@ -41,11 +41,12 @@ from studio.serving.cookies import Cookies
 from studio.serving.frontend_files import FrontendFilesMiddleware, find_frontend_folder
 from studio.serving.guard import Guard, Lifecycle
 from studio.serving.hosts import Hosts, normalize_origins, split_names
+from studio.serving.json_bodies import JsonDepthMiddleware
 from studio.serving.login import Authenticator, LoginMiddleware
 from studio.serving.login import build_login_router as login_router
 from studio.serving.openid import OpenIdClient, OpenIdSettings
 from studio.serving.response_headers import build_refusal
-from studio.serving.sessions import SessionOwnerMiddleware, SessionOwners
+from studio.serving.sessions import PAGE_PREFIX, SessionOwnerMiddleware, SessionOwners
 from studio.serving.share import close_links
 from studio.serving.users import Users, load_secret, require_users
 from studio.serving.visitors import Accounts, Visitors
@@ -108,6 +109,7 @@ def build_app(
         *([settings.auth_file] if settings.auth_file else []),
     ]
     app.add_middleware(AliasMiddleware, studio=studio)
+    app.add_middleware(JsonDepthMiddleware, page_prefix=PAGE_PREFIX)
     app.add_middleware(FrontendFilesMiddleware, folder=find_frontend_folder(), root_path=settings.root_path)
     app.add_middleware(SessionOwnerMiddleware, owners=SessionOwners(), private=private)
     app.add_middleware(LoginMiddleware, authenticator=authenticator, root_path=settings.root_path)

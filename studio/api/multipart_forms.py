@@ -14,6 +14,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.types import Message
 
 from studio.core.errors import InvalidRequest
+from studio.core.text_checks import check_json_depth
 
 MAX_FILES = 200
 
@@ -56,7 +57,7 @@ async def _read_fields(form: FormData, body: Any) -> dict[str, Any]:
 
 def _parse_object(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        found = _load_json(text)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("The form field “request” is not valid JSON.", hint="Send a JSON object there.") from error
     if not isinstance(found, dict):
@@ -67,9 +68,15 @@ def _parse_object(text: str) -> dict[str, Any]:
 def _parse_value(text: str) -> Any:
     """Numbers, true, false, null, objects and lists as JSON has them; every other text as it is."""
     try:
-        return json.loads(text)
+        return _load_json(text)
     except (ValueError, RecursionError):
         return text
+
+
+def _load_json(text: str) -> Any:
+    """JSON of a field; raises InvalidRequest where it is nested too deep."""
+    check_json_depth(text.encode("utf-8", "surrogatepass"), "form")
+    return json.loads(text)
 
 
 def _to_json_request(request: Request, fields: dict[str, Any]) -> Request:

@@ -22,10 +22,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio.core.errors import InvalidRequest
 from studio.core.text_checks import check_json_depth
 from studio.core.user import User
+from studio.serving.json_bodies import BodyReplay, read_body
 from studio.serving.response_headers import build_refusal
 
 CAPACITY = 20_000  # sessions and events remembered
-_PREFIX = "/gradio_api/"
+PAGE_PREFIX = "/gradio_api/"
 _SESSION_IN_PATH = re.compile(
     r"/gradio_api/(?:heartbeat|stream)/(?P<id>[^/]+)|/gradio_api/call/(?:v2/)?[^/]+/(?P<event>[^/]+)/?$"
 )
@@ -72,7 +73,7 @@ class SessionOwnerMiddleware:
         self._private = tuple(path.resolve() for path in private)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(_PREFIX):
+        if scope["type"] != "http" or not scope["path"].startswith(PAGE_PREFIX):
             await self._app(scope, receive, send)
             return
         user = scope.get("user")
@@ -91,7 +92,7 @@ class SessionOwnerMiddleware:
             await self._app(scope, receive, send)
 
     async def _handle_post(self, scope: Scope, receive: Receive, send: Send, user: str) -> None:
-        body = await _read_body(receive)
+        body = await read_body(receive)
         if body is None:
             return  # gone before the end
         try:
@@ -103,7 +104,7 @@ class SessionOwnerMiddleware:
             await _send_forbidden(scope, receive, send)
             return
         answer = _EventRecorder(send, self._owners, user) if _CALL.match(scope["path"]) else send
-        await self._app(scope, _BodyReplay(body, receive), answer)
+        await self._app(scope, BodyReplay(body, receive), answer)
 
     def _is_private(self, path: str) -> bool:
         found = _FILE.match(path)
@@ -155,31 +156,6 @@ class _EventRecorder:
                 if isinstance(event, str):
                     self._owners.claim(event, self._user)
         await self._send(message)
-
-
-class _BodyReplay:
-    """A body that was read, to be read again; then what the connection says."""
-
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
-        self._receive = receive
-
-    async def __call__(self) -> Message:
-        if self._body is None:
-            return await self._receive()
-        body, self._body = self._body, None
-        return {"type": "http.request", "body": body, "more_body": False}
-
-
-async def _read_body(receive: Receive) -> bytes | None:
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
 
 
 def _parse_session_fields(body: bytes, kind: str) -> dict[str, Any]:
