@@ -101,6 +101,11 @@ class Job:
         """Why the job is to stop, None while it may go on."""
         return self._stop
 
+    @property
+    def is_skipping(self) -> bool:
+        """Whether what is drawn now is to be left out."""
+        return self._skip
+
     def stop(self, why: StopReason) -> None:
         """Ask the job to stop; the first reason given holds, but a user's stop always takes effect."""
         with self._changed:

@@ -25,11 +25,13 @@ from studio.api.dialects.automatic1111.bodies import Img2ImgBody, Txt2ImgBody
 from studio.api.dialects.automatic1111.names import SHORT_HASH, find_weight, list_upscalers
 from studio.api.dialects.automatic1111.requests import BuiltRequest, RequestBuilder
 from studio.api.dialects.automatic1111.scripts import ScriptPlan, plan_script
+from studio.api.dialects.automatic1111.user_jobs import Call, UserJobs
 from studio.api.dialects.dialect_jobs import DialectJobs
 from studio.api.error_responses import clean_json
 from studio.api.submit_request import get_caller
 from studio.core.errors import NotFound
 from studio.core.events import Status
+from studio.core.grid import expand_cells
 from studio.core.model_ids import PREPROCESSOR_PREFIX
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit
@@ -44,12 +46,14 @@ NO_MODULE = "none"
 
 @dataclass
 class DrawnImages:
-    """What the jobs of one call made: files of the images with their assets, a labelled sheet where a job made one,
-    and what is to be told."""
+    """What the jobs of one call made: files of the images with their assets, a labelled sheet where a job made one
+    with the files of each of its pages, and what is to be told."""
 
     files: list[bytes] = field(default_factory=list[bytes])
     assets: list[Asset] = field(default_factory=list[Asset])
     sheet: bytes | None = None
+    pages: list[list[bytes]] = field(default_factory=list[list[bytes]])
+    columns: int = 1
     job: Job | None = None
     notes: list[str] = field(default_factory=list[str])
 
@@ -57,7 +61,7 @@ class DrawnImages:
 class GenerationRoutes:
     """The two routes, over the jobs of one dialect."""
 
-    def __init__(self, jobs: DialectJobs, user_options: options.UserOptions, user_jobs: options.UserJobs) -> None:
+    def __init__(self, jobs: DialectJobs, user_options: options.UserOptions, user_jobs: UserJobs) -> None:
         self._jobs = jobs
         self._options = user_options
         self._user_jobs = user_jobs
@@ -90,44 +94,63 @@ class GenerationRoutes:
             upscalers = list_upscalers(self._jobs.studio.engine.models())
             return built, plan_script(built, upscalers, is_img2img=is_img2img)
 
-        built, planned = await anyio.to_thread.run_sync(plan)
-        drawn = await self._draw(request, built, planned)
-        maps = await self._draw_maps(request, built)
+        with self._user_jobs.open_call(user.name) as call:
+            built, planned = await anyio.to_thread.run_sync(plan)
+            call.planned = len(planned.requests) * planned.loops
+            drawn = await self._draw(request, built, planned, call)
+            maps = [] if call.interrupted else await self._draw_maps(request, built)
         self._keep_overrides(user, built)
         answer = await anyio.to_thread.run_sync(lambda: self._build_answer(built, planned, drawn, maps))
         return JSONResponse(clean_json(answer))
 
-    async def _draw(self, request: Request, built: BuiltRequest, planned: ScriptPlan) -> DrawnImages:
+    async def _draw(self, request: Request, built: BuiltRequest, planned: ScriptPlan, call: Call) -> DrawnImages:
         """Carry out all jobs of the plan, one after the other, until one is stopped."""
         drawn = DrawnImages(notes=list(built.notes))
         task_id = built.body.force_task_id or ""
         for wanted in planned.requests:
             current = wanted
             for loop in range(planned.loops):
-                if not await self._run_one(request, current, drawn, task_id):
+                if call.interrupted or not await self._run_one(request, current, drawn, call, task_id):
                     return drawn
+                call.done += 1
                 if loop + 1 < planned.loops:
                     current = await anyio.to_thread.run_sync(
                         self._plan_next_loop, get_caller(request), wanted, planned, loop + 1, drawn.assets[-1].id
                     )
         return drawn
 
-    async def _run_one(self, request: Request, wanted: GenerationRequest, drawn: DrawnImages, task_id: str) -> bool:
+    async def _run_one(
+        self, request: Request, wanted: GenerationRequest, drawn: DrawnImages, call: Call, task_id: str
+    ) -> bool:
         """Run one job and collect its images; False when it was stopped or made none."""
         job = await self._jobs.submit(request, lambda _: wanted)
         self._user_jobs.add(job.user, job.id, task_id)
+        drawn.job = call.job = job
+        if call.interrupted:  # while it was submitted
+            self._jobs.studio.engine.cancel(job.id, get_caller(request))
         await self._jobs.wait(request, job)
         now = job.snapshot
-        drawn.job = job
         drawn.notes += [note for note in now.notices if note not in drawn.notes]
-        for asset in now.assets:
-            data = await anyio.to_thread.run_sync(self._jobs.read_file, asset)
-            if job.request.axes and now.status is Status.FINISHED and asset is now.assets[-1]:
-                drawn.sheet = data
-            else:
-                drawn.files.append(data)
-                drawn.assets.append(asset)
+        cells = expand_cells(job.request) if job.request.axes else []
+        assets = list(now.assets)
+        if cells:
+            sheet = next((asset for asset in assets if asset.index >= len(cells)), None)
+            drawn.sheet = await self._read(sheet) if sheet is not None else None
+            drawn.columns = 1 + max(cell.position[0] for cell in cells)
+            drawn.pages = [[] for _ in range(1 + max(cell.position[2] for cell in cells))]
+            assets = sorted(  # the first axis changes with every image
+                (asset for asset in assets if asset.index < len(cells)),
+                key=lambda asset: cells[asset.index].position[::-1],
+            )
+        for asset in assets:
+            drawn.files.append(await self._read(asset))
+            drawn.assets.append(asset)
+            if cells:
+                drawn.pages[cells[asset.index].position[2]].append(drawn.files[-1])
         return now.status is Status.FINISHED and bool(now.assets)
+
+    async def _read(self, asset: Asset) -> bytes:
+        return await anyio.to_thread.run_sync(self._jobs.read_file, asset)
 
     def _plan_next_loop(
         self, user: User, wanted: GenerationRequest, planned: ScriptPlan, loop: int, asset_id: str
@@ -189,29 +212,32 @@ class GenerationRoutes:
         body = built.body
         infotexts = [asset.infotext for asset in drawn.assets]
         sent = [base64.b64encode(data).decode() for data in drawn.files] if planned.images else []
-        grid = self._build_grid(built, planned, drawn)
-        if grid:
-            sent.insert(0, grid)
-            infotexts.insert(0, infotexts[0] if infotexts else "")
+        grids = self._build_grids(built, planned, drawn)
+        sent[:0] = grids
+        infotexts[:0] = infotexts[:1] * len(grids)
         echo = body.model_dump()
         if isinstance(body, Img2ImgBody) and not body.include_init_images:
             echo |= {"init_images": None, "mask": None}
-        info = self._build_info(built, drawn, infotexts, first=1 if grid else 0)
+        info = self._build_info(built, drawn, infotexts, first=len(grids))
         return {
             "images": [*sent, *maps] if body.send_images else [],
             "parameters": echo,
             "info": json.dumps(clean_json(info), ensure_ascii=False),
         }
 
-    def _build_grid(self, built: BuiltRequest, planned: ScriptPlan, drawn: DrawnImages) -> str:
-        """The sheet that stands first, in base64: that of a script, or the plain one of several images where the call
-        has them saved. Empty where there is none."""
+    def _build_grids(self, built: BuiltRequest, planned: ScriptPlan, drawn: DrawnImages) -> list[str]:
+        """What stands first, in base64: the sheet of a script, with its pages where it wants them, or the plain one of
+        several images where the call has them saved."""
         if drawn.sheet is not None:
-            return base64.b64encode(drawn.sheet).decode()
+            pages = [page for page in drawn.pages if page] if planned.sub_grids else []
+            return [
+                base64.b64encode(drawn.sheet).decode(),
+                *(images.encode_png(images.compose_plain_grid(page, drawn.columns)) for page in pages),
+            ]
         wants_plain = built.body.save_images and not built.body.do_not_save_grid and len(drawn.files) > 1
         if not drawn.files or not (planned.grid or wants_plain):
-            return ""
-        return images.encode_png(images.compose_plain_grid(drawn.files), drawn.assets[0].infotext)
+            return []
+        return [images.encode_png(images.compose_plain_grid(drawn.files), drawn.assets[0].infotext)]
 
     def _build_info(
         self, built: BuiltRequest, drawn: DrawnImages, infotexts: Sequence[str], *, first: int

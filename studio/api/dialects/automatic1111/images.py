@@ -89,11 +89,11 @@ def encode_png(image: Image.Image, infotext: str = "") -> str:
     return base64.b64encode(out.getvalue()).decode()
 
 
-def compose_plain_grid(files: Sequence[bytes]) -> Image.Image:
-    """The images side by side in rows, without labels, as AUTOMATIC1111's own grid."""
+def compose_plain_grid(files: Sequence[bytes], columns: int = 0) -> Image.Image:
+    """The images side by side in rows of `columns`, without labels; with 0 as AUTOMATIC1111's own grid has them."""
     images = [flatten_on_white(Image.open(io.BytesIO(data))) for data in files]
-    rows = min(len(images), max(1, round(math.sqrt(len(images)))))
-    columns = math.ceil(len(images) / rows)
+    columns = columns or math.ceil(len(images) / min(len(images), max(1, round(math.sqrt(len(images))))))
+    rows = math.ceil(len(images) / columns)
     width, height = images[0].size
     sheet = Image.new("RGB", (columns * width, rows * height), "black")
     for number, image in enumerate(images):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
@@ -177,7 +178,7 @@ def _add_refresh_route(routes: APIRouter, studio: Studio, path: str) -> None:
         studio.store.refresh()
 
 
-def add_program_routes(routes: APIRouter, studio: Studio) -> None:
+def add_program_routes(routes: APIRouter, studio: Studio, user_options: options.UserOptions) -> None:
     """What AUTOMATIC1111 tells of itself: scripts, extensions, flags, memory; and training, which is not offered."""
 
     @routes.get("/scripts")
@@ -205,6 +206,12 @@ def add_program_routes(routes: APIRouter, studio: Studio) -> None:
         """Memory of this process and of the device, in bytes."""
         return _describe_memory(studio)
 
+    _add_memory_routes(routes, studio, user_options)
+    for path in ("create/embedding", "create/hypernetwork", "train/embedding", "train/hypernetwork"):
+        _add_training_route(routes, path)
+
+
+def _add_memory_routes(routes: APIRouter, studio: Studio, user_options: options.UserOptions) -> None:
     @routes.post("/unload-checkpoint", dependencies=[needs(Right.SETTINGS)])
     def unload_checkpoint() -> dict[str, Any]:
         """Let every checkpoint leave the memory. Administrators only."""
@@ -213,14 +220,18 @@ def add_program_routes(routes: APIRouter, studio: Studio) -> None:
         return {}
 
     @routes.post("/reload-checkpoint", dependencies=[needs(Right.SETTINGS)])
-    def reload_checkpoint() -> dict[str, Any]:
-        """Load the default checkpoint. Administrators only."""
-        model = studio.engine.model("").id
+    def reload_checkpoint(request: Request) -> dict[str, Any]:
+        """Load the checkpoint of the caller's options. Administrators only."""
+        model = _find_chosen_model(user_options.get(get_caller(request).name), studio)
         studio.engine.run_in_lane(GPU_LANE, lambda context: studio.store.load(model, context))
         return {}
 
-    for path in ("create/embedding", "create/hypernetwork", "train/embedding", "train/hypernetwork"):
-        _add_training_route(routes, path)
+
+def _find_chosen_model(found: Mapping[str, Any], studio: Studio) -> str:
+    """The id of the checkpoint that some options name, of the default one where they name none that is there."""
+    chosen = found[options.CHECKPOINT]
+    known = names.find_checkpoint(str(chosen), studio.engine.models(), studio.store.weights()) if chosen else None
+    return known or studio.engine.model("").id
 
 
 def _add_training_route(routes: APIRouter, path: str) -> None:
@@ -240,12 +251,11 @@ def add_option_routes(routes: APIRouter, studio: Studio, user_options: options.U
     def get_options(request: Request) -> dict[str, Any]:
         """All options, with the checkpoint that is used and its hash."""
         found = user_options.get(get_caller(request).name)
-        chosen = found[options.CHECKPOINT] or ""
-        models, weights = studio.engine.models(), studio.store.weights()
-        known = names.find_checkpoint(chosen, models, weights) if chosen else None
-        model = known or studio.engine.model("").id
+        weights = studio.store.weights()
+        model, chosen = _find_chosen_model(found, studio), str(found[options.CHECKPOINT] or "")
         weight = names.find_weight(model, weights)
-        title = chosen if known else names.format_title(model, weights)
+        is_known = names.find_checkpoint(chosen, studio.engine.models(), weights) == model
+        title = chosen if chosen and is_known else names.format_title(model, weights)
         digest = weight.sha256 if weight is not None else ""
         return {**found, options.CHECKPOINT: title, "sd_checkpoint_hash": digest}
 

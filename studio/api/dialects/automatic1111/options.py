@@ -1,12 +1,11 @@
-"""AUTOMATIC1111's options, each user's own, and the jobs that each user has submitted through this API. There both are
-one for everybody, and one caller would stop and change what another does."""
+"""AUTOMATIC1111's options, each user's own. There they are one for everybody, and one caller would change what another
+does."""
 
 from __future__ import annotations
 
 import json
 import logging
 import threading
-from collections import OrderedDict, deque
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +21,6 @@ FACE_MODEL = "face_restoration_model"
 FORMAT = "samples_format"
 _MAX_CHARS = 20_000  # of one user's options as JSON
 _MAX_USERS = 1000
-_KEPT_JOBS = 100  # jobs of one user that are remembered
 
 # The options that clients read, with the defaults of 1.10.1; what the studio has of its own is filled in.
 DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
@@ -142,6 +140,113 @@ DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
         "disabled_extensions": [],
         "disable_all_extensions": "none",
         "restore_config_state_file": "",
+        "grid_zip_filename_pattern": "",
+        "font": "",
+        "save_images_before_face_restoration": False,
+        "save_images_before_highres_fix": False,
+        "save_images_before_color_correction": False,
+        "save_mask": False,
+        "save_mask_composite": False,
+        "use_upscaler_name_as_suffix": False,
+        "save_selected_only": True,
+        "temp_dir": "",
+        "clean_temp_dir_at_start": False,
+        "save_incomplete_images": False,
+        "outdir_init_images": "outputs/init-images",
+        "use_save_to_dirs_for_ui": False,
+        "directories_filename_pattern": "[date]",
+        "directories_max_prompt_words": 8,
+        "auto_launch_browser": "Local",
+        "show_warnings": False,
+        "show_gradio_deprecation_warnings": True,
+        "samples_log_stdout": False,
+        "multiple_tqdm": True,
+        "print_hypernet_extra": False,
+        "list_hidden_files": True,
+        "disable_mmap_load_safetensors": False,
+        "hide_ldm_prints": True,
+        "unload_models_when_training": False,
+        "pin_memory": False,
+        "save_optimizer_state": False,
+        "save_training_settings_to_txt": True,
+        "dataset_filename_word_regex": "",
+        "dataset_filename_join_string": " ",
+        "training_image_repeats_per_epoch": 1,
+        "training_write_csv_every": 500,
+        "training_xattention_optimizations": False,
+        "training_enable_tensorboard": False,
+        "training_tensorboard_save_images": False,
+        "training_tensorboard_flush_every": 120,
+        "sd_checkpoints_keep_in_cpu": True,
+        "sdxl_crop_top": 0,
+        "sdxl_crop_left": 0,
+        "sdxl_refiner_low_aesthetic_score": 2.5,
+        "sdxl_refiner_high_aesthetic_score": 6.0,
+        "auto_vae_precision": True,
+        "sd_vae_encode_method": "Full",
+        "sd_vae_decode_method": "Full",
+        "img2img_editor_height": 720,
+        "img2img_sketch_default_brush_color": "#ffffff",
+        "img2img_inpaint_mask_brush_color": "#ffffff",
+        "img2img_inpaint_sketch_default_brush_color": "#ffffff",
+        "cross_attention_optimization": "Automatic",
+        "pad_cond_uncond": False,
+        "persistent_cond_cache": True,
+        "batch_cond_uncond": True,
+        "use_old_emphasis_implementation": False,
+        "use_old_karras_scheduler_sigmas": False,
+        "no_dpmpp_sde_batch_determinism": False,
+        "use_old_hires_fix_width_height": False,
+        "hires_fix_use_firstpass_conds": False,
+        "use_old_scheduling": False,
+        "interrogate_keep_models_in_memory": False,
+        "interrogate_return_ranks": False,
+        "interrogate_clip_num_beams": 1,
+        "interrogate_clip_min_length": 24,
+        "interrogate_clip_max_length": 48,
+        "interrogate_clip_dict_limit": 1500.0,
+        "interrogate_clip_skip_categories": [],
+        "interrogate_deepbooru_score_threshold": 0.5,
+        "deepbooru_sort_alpha": True,
+        "deepbooru_use_spaces": True,
+        "deepbooru_escape": True,
+        "deepbooru_filter_tags": "",
+        "extra_networks_show_hidden_directories": True,
+        "extra_networks_hidden_models": "When searched",
+        "extra_networks_card_width": 0,
+        "extra_networks_card_height": 0,
+        "extra_networks_card_text_scale": 1.0,
+        "extra_networks_card_show_desc": True,
+        "extra_networks_add_text_separator": " ",
+        "ui_extra_networks_tab_reorder": "",
+        "textual_inversion_print_at_load": False,
+        "textual_inversion_add_hashes_to_infotext": True,
+        "localization": "None",
+        "gradio_theme": "Default",
+        "gradio_themes_cache": True,
+        "gallery_height": "",
+        "do_not_show_images": False,
+        "js_modal_lightbox": True,
+        "js_modal_lightbox_initially_zoomed": True,
+        "js_modal_lightbox_gamepad": False,
+        "js_modal_lightbox_gamepad_repeat": 250,
+        "show_progress_in_title": True,
+        "samplers_in_dropdown": True,
+        "dimensions_and_batch_together": True,
+        "keyedit_precision_attention": 0.1,
+        "keyedit_precision_extra": 0.05,
+        "keyedit_delimiters": ".,\\/!?%^*;:{}=`~() ",
+        "keyedit_move": True,
+        "quicksettings_list": ["sd_model_checkpoint"],
+        "ui_tab_order": [],
+        "hidden_tabs": [],
+        "ui_reorder_list": [],
+        "hires_fix_show_sampler": False,
+        "hires_fix_show_prompts": False,
+        "disable_token_counters": False,
+        "infotext_styles": "Apply if any",
+        "live_preview_allow_lowvram_full": False,
+        "live_preview_fast_interrupt": False,
     }
 )
 
@@ -201,25 +306,3 @@ def _load_options(file: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError, AttributeError):
         _log.warning("%s cannot be read; the defaults are used", file.name)
         return {}
-
-
-class UserJobs:
-    """The ids of the jobs that each user submitted through an API, the newest last, with the task id that the caller
-    gave. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._jobs: OrderedDict[str, deque[tuple[str, str]]] = OrderedDict()
-
-    def add(self, user: str, job_id: str, task_id: str = "") -> None:
-        """Remember a job of `user`."""
-        with self._lock:
-            self._jobs.setdefault(user, deque(maxlen=_KEPT_JOBS)).append((job_id, task_id))
-            self._jobs.move_to_end(user)
-            while len(self._jobs) > _MAX_USERS:
-                self._jobs.popitem(last=False)
-
-    def list(self, user: str) -> list[tuple[str, str]]:
-        """(job id, task id) of the user's jobs, the newest last."""
-        with self._lock:
-            return list(self._jobs.get(user, ()))

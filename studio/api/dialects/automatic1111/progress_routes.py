@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from studio.api.dialects.automatic1111.bodies import ProgressBody
-from studio.api.dialects.automatic1111.options import UserJobs
+from studio.api.dialects.automatic1111.user_jobs import RUNNING, Call, UserJobs
 from studio.api.submit_request import get_caller
 from studio.core.events import Snapshot, Status
 from studio.core.user import User
@@ -21,7 +21,6 @@ from studio.engine.jobs.job import Job
 from studio.engine.studio import Studio
 
 _IDLE_TIMESTAMP = "0"
-_RUNNING = (Status.LOADING, Status.RUNNING)
 
 
 class ProgressRoutes:
@@ -41,10 +40,16 @@ class ProgressRoutes:
 
         @routes.post("/interrupt")
         def interrupt(request: Request) -> dict[str, Any]:
-            """Stop the caller's jobs; finished images are answered."""
+            """Stop what is drawn for the caller; the call is answered with its finished images, and calls that wait go
+            on. What callers that hung up have left is stopped too."""
             user = get_caller(request)
+            calls = self._user_jobs.list_calls(user.name)
+            for call in [call for call in calls if call.is_running] or calls[:1]:
+                call.interrupted = True
+            kept = {call.job.id for call in calls if call.job is not None and not call.interrupted}
             for job in reversed(self._list_open_jobs(user)):
-                self._studio.engine.cancel(job.id, user)
+                if job.id not in kept:
+                    self._studio.engine.cancel(job.id, user)
             return {}
 
         @routes.post("/skip")
@@ -78,13 +83,17 @@ class ProgressRoutes:
 
     def _describe_progress(self, user: User, *, with_image: bool) -> dict[str, Any]:
         jobs = self._list_open_jobs(user)
-        job = next((one for one in jobs if one.snapshot.status in _RUNNING), jobs[0] if jobs else None)
+        job = next((one for one in jobs if one.snapshot.status in RUNNING), jobs[0] if jobs else None)
         now = job.snapshot if job is not None else Snapshot()
         image = _encode_preview(now.preview) if with_image else None
+        calls = self._user_jobs.list_calls(user.name)  # one may be between two of its jobs
+        call = next((one for one in calls if one.job is job), calls[0] if calls else None)
+        done, planned = (call.done, call.planned) if call is not None else (0, 1)
+        progress = min(0.99, max(0.01, (done + now.progress) / planned))
         return {
-            "progress": min(0.99, max(0.01, now.progress)) if job is not None else 0.0,
+            "progress": progress if job is not None or call is not None else 0.0,
             "eta_relative": now.eta or 0.0,
-            "state": _describe_state(job, now),
+            "state": _describe_state(job, now, call),
             "current_image": image,
             "textinfo": now.loading if now.status is Status.LOADING else None,
         }
@@ -93,7 +102,7 @@ class ProgressRoutes:
         known = {task or job_id: job_id for job_id, task in self._user_jobs.list(user.name)}
         job = self._studio.engine.job(known[body.id_task], user) if body.id_task in known else None
         now = job.snapshot if job is not None else Snapshot()
-        active = job is not None and now.status in _RUNNING
+        active = job is not None and now.status in RUNNING
         preview = _encode_preview(now.preview) if body.live_preview and active else None
         shown = now.version != body.id_live_preview and preview is not None
         return {
@@ -108,16 +117,18 @@ class ProgressRoutes:
         }
 
 
-def _describe_state(job: Job | None, now: Snapshot) -> dict[str, Any]:
+def _describe_state(job: Job | None, now: Snapshot, call: Call | None) -> dict[str, Any]:
+    """The state of a job, of the call that has it, or of a call that is between two; idle where there is neither."""
+    done, planned, interrupted = (0, 1, False) if call is None else (call.done, call.planned, call.interrupted)
     created = time.strftime("%Y%m%d%H%M%S", time.localtime(job.created)) if job is not None else _IDLE_TIMESTAMP
     return {
-        "skipped": False,
-        "interrupted": job is not None and job.stop_reason is not None,
+        "skipped": job is not None and job.is_skipping,
+        "interrupted": interrupted or (job is not None and job.stop_reason is not None),
         "stopping_generation": False,
         "job": job.id if job is not None else "",
-        "job_count": max(1, now.images) if job is not None else 0,
+        "job_count": max(planned, now.images) if job is not None or call is not None else 0,
         "job_timestamp": created,
-        "job_no": max(0, now.image - 1),
+        "job_no": done + max(0, now.image - 1),
         "sampling_step": now.step,
         "sampling_steps": now.steps,
     }

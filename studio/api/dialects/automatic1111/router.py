@@ -12,8 +12,9 @@ from studio.api.dialects.automatic1111.controlnet_routes import add_controlnet_r
 from studio.api.dialects.automatic1111.extras_routes import add_extras_routes, add_reading_routes
 from studio.api.dialects.automatic1111.generation_routes import GenerationRoutes
 from studio.api.dialects.automatic1111.list_routes import add_list_routes, add_option_routes, add_program_routes
-from studio.api.dialects.automatic1111.options import UserJobs, UserOptions
+from studio.api.dialects.automatic1111.options import UserOptions
 from studio.api.dialects.automatic1111.progress_routes import ProgressRoutes
+from studio.api.dialects.automatic1111.user_jobs import UserJobs
 from studio.api.dialects.dialect_jobs import DialectJobs, require_dialect
 from studio.api.dialects.dialect_paths import Dialect, find_dialect
 from studio.engine.studio import Studio
@@ -31,7 +32,7 @@ def build_automatic1111_router(studio: Studio) -> APIRouter:
     add_extras_routes(api, jobs)
     add_reading_routes(api, studio)
     add_list_routes(api, studio)
-    add_program_routes(api, studio)
+    add_program_routes(api, studio, user_options)
     add_option_routes(api, studio, user_options)
     internal = APIRouter(prefix="/internal", dependencies=enabled)
     progress.add_internal_to(internal)

@@ -80,12 +80,13 @@ _AXES: tuple[tuple[str, str, str], ...] = (  # (its label, ours, "txt2img" or "i
 @dataclass(frozen=True, kw_only=True)
 class ScriptPlan:
     """The requests that are carried out one after the other. `grid` tells whether a sheet of all images comes first,
-    `images` whether the images themselves follow. With `loops` above 1 the only request is repeated, each time on the
-    image before it, its strength moving towards `final_strength`."""
+    `sub_grids` whether one of each of its pages follows, `images` whether the images themselves do. With `loops` above
+    1 the only request is repeated, each time on the image before it, its strength moving towards `final_strength`."""
 
     requests: tuple[GenerationRequest, ...]
     grid: bool = False
     images: bool = True
+    sub_grids: bool = False
     loops: int = 1
     final_strength: float = 0.0
 
@@ -141,7 +142,12 @@ def _plan_xyz(request: GenerationRequest, arguments: Sequence[Any], *, is_img2im
     if not axes:
         return ScriptPlan(requests=(request,), grid=True)
     plotted = request.replace(axes=tuple(axes), count=1, batch_size=1)
-    return ScriptPlan(requests=(plotted,), grid=True, images=bool(_get(arguments, 10, False)))
+    return ScriptPlan(
+        requests=(plotted,),
+        grid=True,
+        images=bool(_get(arguments, 10, False)),
+        sub_grids=bool(_get(arguments, 11, False)),
+    )
 
 
 def _read_axis_label(value: Any, *, is_img2img: bool) -> str:
