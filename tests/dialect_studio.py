@@ -83,7 +83,7 @@ def serve_dialects(folder: Path, **options: Any) -> Iterator[RunningStudio]:
         yield served
 
 
-def make_png(colour: str = "red", size: tuple[int, int] = (64, 64), mode: str = "RGB") -> bytes:
+def make_png(colour: str | tuple[int, ...] = "red", size: tuple[int, int] = (64, 64), mode: str = "RGB") -> bytes:
     """The bytes of a PNG of one colour."""
     out = io.BytesIO()
     Image.new(mode, size, colour).save(out, "PNG")

@@ -346,6 +346,29 @@ def test_a_second_upload_of_other_bytes_gets_another_name(client: httpx.Client) 
     assert (bad.status_code, bad.json()["error"]["type"]) == (400, "bad_image")
 
 
+def test_a_result_is_loaded_by_its_name(client: httpx.Client, served: RunningStudio) -> None:
+    (file,) = run(client, change(n7=("SaveImage", {"filename_prefix": "folder/first"})))["outputs"]["7"]["images"]
+    name = f"{file['subfolder']}/{file['filename']} [output]"
+    encoded = ("VAEEncode", {"pixels": ["8", 0], "vae": ["1", 2]})
+    run(client, change(n8=("LoadImage", {"image": name}), n9=encoded, n5=("KSampler", {"latent_image": ["9", 0]})))
+    assert served.backend.seen[-1][0].task is Task.IMG2IMG
+    missing = change(n8=("LoadImage", {"image": "none.png [output]"}), n7=("SaveImage", {"images": ["8", 0]}))
+    assert client.post("/prompt", json={"prompt": missing}).status_code == 400
+
+
+def test_the_mask_of_an_upload_becomes_its_transparency(client: httpx.Client) -> None:
+    first = upload(client, "portrait.png", make_png("blue"))
+    mask = make_png((0, 0, 0, 0), mode="RGBA", size=(32, 32))
+    fields = {"original_ref": json.dumps({"filename": first["name"], "type": "input"})}
+    answer = client.post("/upload/mask", files={"image": ("painted.png", mask, "image/png")}, data=fields)
+    shown = client.get("/view", params={"filename": answer.json()["name"], "type": "input"})
+    with Image.open(io.BytesIO(shown.content)) as image:
+        assert (image.size, image.convert("RGBA").getpixel((9, 9))) == ((64, 64), (0, 0, 255, 0))
+    for wrong, status in (('{"filename": "none.png", "type": "input"}', 404), ("[]", 400), ("[" * 900, 400)):
+        sent = {"files": {"image": ("painted.png", mask, "image/png")}, "data": {"original_ref": wrong}}
+        assert client.post("/upload/mask", **sent).status_code == status
+
+
 def test_names_never_leave_their_folder() -> None:
     assert clean_name("..\\..\\a/b/../c.png") == "c.png"
     assert clean_folder("a/../..//b\0c") == "a/b_c"

@@ -20,6 +20,7 @@ import anyio.to_thread
 import psutil
 from fastapi import APIRouter, Query, Request, WebSocket
 from fastapi.responses import Response
+from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.websockets import WebSocketDisconnect
 
@@ -35,6 +36,7 @@ from studio.api.responses import CONTENT_TYPES, resolve_asset_file
 from studio.api.rights import needs
 from studio.api.submit_request import get_caller
 from studio.core.errors import InvalidRequest, NotFound
+from studio.core.image_gate import ImageLimits, open_image
 from studio.core.model import GPU_LANE
 from studio.core.rights import Right
 from studio.core.user import User
@@ -43,6 +45,8 @@ from studio.engine.studio import Studio
 
 COMFYUI_VERSION = "0.3.60"  # whose protocol this is
 MAX_EXTRA = 2**20  # characters of extra_data
+_MAX_REFERENCE = 1000  # characters
+_REFERENCE = (("filename", ""), ("subfolder", ""), ("type", "output"))  # what names a file, and its defaults
 _PROMPT_ID = re.compile(r"[\w\-]{1,64}")
 _FOLDERS = {
     "checkpoints": Choices.CHECKPOINTS,
@@ -167,8 +171,9 @@ class ComfyServer:
 
         @routes.post("/upload/mask")
         async def upload_mask(request: Request) -> dict[str, str]:
-            """The same: the transparent parts of the image are the mask."""
-            return await self._upload(request)
+            """The same: the transparent parts of the image are the mask, of the image that “original_ref” names where
+            it names one."""
+            return await self._upload(request, is_mask=True)
 
         @routes.get("/view")
         def view_image(
@@ -267,7 +272,7 @@ class ComfyServer:
         """The graph of a body, checked and read. Decodes images: call it in a thread."""
         graph = parse_graph(body.get("prompt"))
         outputs = check_graph(graph, self._make_choices(user))
-        reader = GraphReader(graph, self._studio, user, lambda name: self._files.find_upload(user.name, name))
+        reader = GraphReader(graph, self._studio, user, lambda name: self._find_file(user, name))
         try:
             planned = reader.plan_jobs(outputs)
         except KeyError as error:
@@ -289,6 +294,16 @@ class ComfyServer:
             prefixes={name: str(graph[name]["inputs"].get("filename_prefix", "ComfyUI")) for name in outputs},
         )
 
+    def _find_file(self, user: User, name: str) -> str:
+        """The hash of an upload, or of a result where " [output]" or " [temp]" stands behind its name."""
+        plain, _, kind = name.removesuffix("]").rpartition(" [")
+        if kind in ("output", "temp"):
+            folder, _, file = plain.rpartition("/")
+            found = self._files.find_output(user.name, file, folder, kind)
+            if found is not None:
+                return self._studio.engine.keep_asset(found.asset_id, user).hash
+        return self._files.find_upload(user.name, name)
+
     def _make_choices(self, user: User) -> Callable[[Choices], list[str]]:
         """The entries of lists as they are now, each looked up once."""
         models, weights = self._studio.engine.models(), self._studio.store.weights()
@@ -303,7 +318,7 @@ class ComfyServer:
         for one in self._studio.store.get_memory_report().resident:
             self._studio.engine.run_in_lane(GPU_LANE, lambda _, name=one.model: self._studio.store.unload(name))
 
-    async def _upload(self, request: Request) -> dict[str, str]:
+    async def _upload(self, request: Request, *, is_mask: bool = False) -> dict[str, str]:
         user = get_caller(request)
         async with request.form(max_files=2, max_fields=20) as form:
             file = form.get("image")
@@ -311,30 +326,51 @@ class ComfyServer:
                 raise InvalidRequest("No image was sent.", hint="Send it as the field “image” of a form.")
             data, name = await file.read(), file.filename or "image.png"
             subfolder, overwrite = str(form.get("subfolder", "")), str(form.get("overwrite", "")).lower()
-            kind = str(form.get("type", "input"))
-        kept = await anyio.to_thread.run_sync(self._studio.engine.keep_image, data, user)
+            kind, original = str(form.get("type", "input")), str(form.get("original_ref", "") if is_mask else "")
+        content: bytes | Image.Image = data
+        if original:
+            content = await anyio.to_thread.run_sync(self._apply_mask, user, original, data)
+        kept = await anyio.to_thread.run_sync(self._studio.engine.keep_image, content, user)
         chosen, folder = self._files.add_upload(
             user.name, name, subfolder, kept.hash, overwrite=overwrite in ("true", "1")
         )
         return {"name": chosen, "subfolder": folder, "type": kind if kind in ("input", "temp") else "input"}
 
+    def _apply_mask(self, user: User, reference: str, mask: bytes) -> Image.Image:
+        """The image that `reference` names, as JSON, with the transparency of `mask`."""
+        try:
+            named: Any = json.loads(reference[:_MAX_REFERENCE])
+            place = [str(named.get(part, default)) for part, default in _REFERENCE]
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise InvalidRequest(
+                "“original_ref” is not a JSON object.", hint="Send what the upload answered."
+            ) from error
+        limits = ImageLimits.of(self._studio.settings.current)
+        original = open_image(self._read_file(user, *place)[0], limits=limits).convert("RGB")
+        alpha = open_image(mask, limits=limits).convert("RGBA").getchannel("A")
+        original.putalpha(alpha.resize(original.size, Image.Resampling.BILINEAR))
+        return original
+
     def _view(self, user: User, name: str, subfolder: str, kind: str) -> Response:
+        data, content_type = self._read_file(user, name, subfolder, kind)
+        return _make_file_response(data, name, content_type)
+
+    def _read_file(self, user: User, name: str, subfolder: str, kind: str) -> tuple[bytes, str]:
+        """(the file of a result or an upload, its type); raises NotFound."""
         if kind in ("output", "temp"):
             found = self._files.find_output(user.name, name, subfolder, kind)
             if found is not None:
                 path = resolve_asset_file(
                     self._studio.engine.asset(found.asset_id, user), self._studio.engine.file_roots
                 )
-                data = insert_png_texts(path.read_bytes(), found.texts)
-                return _make_file_response(data, name, CONTENT_TYPES[path.suffix.lower()])
+                return insert_png_texts(path.read_bytes(), found.texts), CONTENT_TYPES[path.suffix.lower()]
             if kind == "output":
                 raise NotFound("File not found.", hint="GET /history lists the files of a graph.")
         try:
             content = self._files.find_upload(user.name, f"{subfolder}/{name}" if subfolder else name)
         except InvalidRequest as error:
             raise NotFound("File not found.", hint="Upload it with POST /upload/image.") from error
-        data = self._studio.engine.get_kept_file(content, user).read_bytes()
-        return _make_file_response(data, name, "image/png")
+        return self._studio.engine.get_kept_file(content, user).read_bytes(), "image/png"
 
     def _describe_system(self) -> dict[str, Any]:
         memory, report = psutil.virtual_memory(), self._studio.store.get_memory_report()
