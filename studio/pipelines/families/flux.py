@@ -14,7 +14,7 @@ from studio.core.task import Task
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.catalog.model_folders import read_component_config
 from studio.pipelines.control.control_files import NEEDS_FOLDER, count_parts
-from studio.pipelines.families import _parts
+from studio.pipelines.families import _few_steps, _parts
 from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
 _SCHNELL, _DEV = "black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-dev"
@@ -86,13 +86,15 @@ def _find_flux_problem(weight: WeightFile) -> str:
 
 def _describe_flux(weight: WeightFile) -> Model:
     kind = _detect_variant(weight)
+    sampling = Sampling(steps=kind.steps, guidance=kind.guidance, sampler="Euler", combinations=dict(FLOW_SAMPLERS))
+    trainings = _few_steps.FLUX_TRAININGS if kind is _DEV_VARIANT else {}
     return Model(
         id=weight.name,
         title=weight.name,
         family="flux",
         tasks=kind.tasks,
         features=kind.features - {Feature.NEGATIVE_PROMPT},
-        sampling=Sampling(steps=kind.steps, guidance=kind.guidance, sampler="Euler", combinations=dict(FLOW_SAMPLERS)),
+        sampling=_few_steps.set_few_steps(weight, sampling, trainings),
         sizes=_parts.build_sizes(1024, multiple=16, largest=2048),
         ignores=_parts.IGNORES_SYNTAX,
         problem=_find_flux_problem(weight),

@@ -12,7 +12,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.control.control_files import NEEDS_FOLDER
-from studio.pipelines.families import _parts
+from studio.pipelines.families import _few_steps, _parts
 from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
 _FIRST, _SECOND = "QwenImagePipeline", "QwenImage21Pipeline"
@@ -51,13 +51,14 @@ def _describe_qwen_image(weight: WeightFile) -> Model:
     name = _find_class(weight)
     # all but the first take images as references, not as something to start from: there is no second pass
     lacks = {Feature.VAE, *(() if name == _FIRST else (Feature.HIRES, Feature.STRENGTH))}
+    sampling = Sampling(steps=50, guidance=4.0, sampler="Euler", combinations=dict(FLOW_SAMPLERS))
     return Model(
         id=weight.name,
         title=weight.name,
         family="qwen_image",
         tasks=_TASKS.get(name, frozenset({Task.EDIT})),
         features=_parts.NON_CLIP_FEATURES - lacks | ({Feature.REFERENCE} if name in _MULTI_IMAGE else set()),
-        sampling=Sampling(steps=50, guidance=4.0, sampler="Euler", combinations=dict(FLOW_SAMPLERS)),
+        sampling=_few_steps.set_few_steps(weight, sampling, _few_steps.GUIDED_TRAININGS),
         sizes=_parts.build_sizes(1328, multiple=16, largest=2656),
         max_batch=1,
         ignores=_parts.IGNORES_SYNTAX,

@@ -8,7 +8,7 @@ from studio.core.family_facts import AddOnFacts, ControlFacts
 from studio.core.model import Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightFile
-from studio.pipelines.families import _clip, _parts
+from studio.pipelines.families import _clip, _few_steps, _parts
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _EMBEDDED = "embedded"
@@ -22,6 +22,9 @@ def _describe_sd15(weight: WeightFile) -> Model:
     trained = _clip.detect_training(weight)
     embedded = weight.name == _EMBEDDED
     side = _clip.read_native_side(weight, 512) if weight.is_folder else 512
+    sampling = Sampling(
+        steps=20, guidance=3.0 if embedded else 7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS)
+    )
     return Model(
         id=weight.name,
         title="Easel embedded (small, offline)" if embedded else weight.name,
@@ -29,9 +32,7 @@ def _describe_sd15(weight: WeightFile) -> Model:
         tasks=trained.tasks,
         features=trained.features,
         ignores=trained.ignores,
-        sampling=Sampling(
-            steps=20, guidance=3.0 if embedded else 7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS)
-        ),
+        sampling=_few_steps.set_few_steps(weight, sampling, _few_steps.UNET_TRAININGS),
         sizes=_clip.build_clip_sizes(side),
         has_vae=_clip.has_vae(weight),
         problem=_clip.find_problem(weight),

@@ -14,7 +14,7 @@ from studio.core.family_facts import AddOnFacts, ControlFacts
 from studio.core.model import Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightFile
-from studio.pipelines.families import _clip, _parts
+from studio.pipelines.families import _clip, _few_steps, _parts
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _NOTE = (
@@ -33,7 +33,7 @@ def _guess_prediction(weight: WeightFile) -> str:
         return stated
     header = _parts.get_header(weight)
     resolution = header.metadata.get("modelspec.resolution", "") if header else ""
-    base = resolution.startswith("512") or re.search(r"(?<!\d)512(?!\d)", weight.path.stem)
+    base = resolution.startswith("512") or re.search(r"(?<!\d)512(?!\d)|turbo", weight.path.stem.lower())
     return "epsilon" if base else "v_prediction"
 
 
@@ -46,6 +46,7 @@ def _describe_sd2(weight: WeightFile) -> Model:
         side = 768 if v else 512
         what, other = ("v", "epsilon") if v else ("the noise", "v_prediction")
         note = _NOTE.format(side=side, what=what, stem=weight.path.stem, other=other)
+    sampling = Sampling(steps=20, guidance=7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS))
     return Model(
         id=weight.name,
         title=weight.name,
@@ -53,7 +54,7 @@ def _describe_sd2(weight: WeightFile) -> Model:
         tasks=trained.tasks,
         features=trained.features,
         ignores=trained.ignores,
-        sampling=Sampling(steps=20, guidance=7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS)),
+        sampling=_few_steps.set_few_steps(weight, sampling, _few_steps.UNET_TRAININGS),
         sizes=_clip.build_clip_sizes(side),
         has_vae=_clip.has_vae(weight),
         problem=_clip.find_problem(weight),

@@ -11,7 +11,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.control.control_files import NEEDS_FOLDER
-from studio.pipelines.families import _parts
+from studio.pipelines.families import _few_steps, _parts
 from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
 _CLASS = "StableDiffusion3Pipeline"
@@ -38,16 +38,14 @@ def _find_repos(weight: WeightFile) -> tuple[str, ...]:
 
 
 def _describe_sd3(weight: WeightFile) -> Model:
-    turbo = "turbo" in weight.name.lower()
+    sampling = Sampling(steps=28, guidance=4.5, sampler="Euler", combinations=dict(FLOW_SAMPLERS))
     return Model(
         id=weight.name,
         title=weight.name,
         family="sd3",
         tasks=_parts.TASKS,
         features=_parts.NON_CLIP_FEATURES,
-        sampling=Sampling(
-            steps=4 if turbo else 28, guidance=0.0 if turbo else 4.5, sampler="Euler", combinations=dict(FLOW_SAMPLERS)
-        ),
+        sampling=_few_steps.set_few_steps(weight, sampling, _few_steps.SD3_TRAININGS),
         sizes=_parts.build_sizes(1024, multiple=16, largest=2048),
         ignores=_parts.IGNORES_SYNTAX,
         problem=_parts.find_transformer_problem(weight, _find_repos(weight)),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from studio.core.family_facts import AddOnFacts, ControlFacts
 from studio.core.model import Model, Sampling, Sizes
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
-from studio.pipelines.families import _clip, _parts
+from studio.pipelines.families import _clip, _few_steps, _parts
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _CLASSES = (
@@ -29,6 +30,7 @@ _TRAINED = (
 )
 """The commonest buckets of the SDXL report (arXiv 2307.01952, appendix I)."""
 _SIZES = Sizes(liked=_TRAINED, multiple=8, smallest=256, largest=4096, max_pixels=4096 * 4096)
+_TURBO = re.compile(r"^sd[_-]?xl[_-]?turbo")  # Stability's own, trained at 512²; finetunes of it are not
 _TEXT = "conditioner.embedders.1.model.positional_embedding"
 _REFINER = "conditioner.embedders.0.model.positional_embedding"
 
@@ -56,6 +58,9 @@ def _describe_sdxl(weight: WeightFile) -> Model:
     if weight.is_folder:
         side = _clip.read_native_side(weight, 1024)
         sizes = _SIZES if side == 1024 else _clip.build_clip_sizes(side)
+    elif _TURBO.search(weight.path.stem.lower()):
+        sizes = _clip.build_clip_sizes(512)
+    sampling = Sampling(steps=25, guidance=6.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS))
     return Model(
         id=weight.name,
         title=weight.name,
@@ -63,7 +68,7 @@ def _describe_sdxl(weight: WeightFile) -> Model:
         tasks=trained.tasks,
         features=trained.features,
         ignores=trained.ignores,
-        sampling=Sampling(steps=25, guidance=6.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS)),
+        sampling=_few_steps.set_few_steps(weight, sampling, _few_steps.UNET_TRAININGS),
         sizes=sizes,
         has_vae=_clip.has_vae(weight),
         problem=_find_sdxl_problem(weight),
