@@ -1,17 +1,20 @@
 """A studio in a process of its own, for tests that send it signals: serve_process.py FOLDER [held] [stuck]. Prints its
-address, then "entered". With "stuck" the job and the end of the interpreter answer nothing, and the deadline is short.
+address, then "entered" once a job has drawn its first step. With "stuck" the job and the end of the interpreter answer
+nothing, and the deadline is short.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+import time
 from pathlib import Path
 
 from fakes import FakeBackend
 from serving import make_studio, mount_small_page
 
 from studio import serve
+from studio.core.user import LOCAL_USER
 from studio.serve import build_app, serve_app
 
 
@@ -29,6 +32,9 @@ def main() -> int:
 
     def report_entries() -> None:
         while backend.entered.acquire():
+            backend.release(1)
+            while not any(job.snapshot.step for job in studio.engine.list_held_jobs(LOCAL_USER)):
+                time.sleep(0.01)
             sys.stdout.write("entered\n")
             sys.stdout.flush()
 

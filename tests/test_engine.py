@@ -456,10 +456,11 @@ def test_closing_waits_for_the_running_job(studio):
     backend = FakeBackend(held=True)
     engine = studio(backend)
     running, waiting = engine.submit(ask(), LOCAL_USER), engine.submit(ask(), LOCAL_USER)
-    assert backend.entered.acquire(timeout=DEADLINE)
+    backend.release(1)
+    wait_for_snapshot(running, lambda snapshot: snapshot.step == 1)
     closing = threading.Thread(target=engine.close)
     closing.start()
-    backend.release(4)
+    backend.release(3)
     closing.join(DEADLINE)
     assert running.snapshot.status is Status.FINISHED
     assert waiting.snapshot.status is Status.QUEUED
@@ -468,6 +469,32 @@ def test_closing_waits_for_the_running_job(studio):
         engine.submit(ask(), LOCAL_USER)
     second = studio()
     assert wait_until_final(second.job(waiting.id, LOCAL_USER)).status is Status.FINISHED
+
+
+def test_closing_does_not_wait_for_a_job_that_has_drawn_no_step(studio):
+    backend = FakeBackend(asleep=True)
+    engine = studio(backend)
+    job = engine.submit(ask(), LOCAL_USER)
+    assert backend.entered.acquire(timeout=DEADLINE)
+    closing = threading.Thread(target=engine.close, kwargs={"drain": 10 * DEADLINE}, daemon=True)
+    closing.start()
+    closing.join(DEADLINE / 2)
+    assert not closing.is_alive()
+    assert job.snapshot.status is Status.QUEUED
+    second = studio()
+    assert wait_until_final(second.job(job.id, LOCAL_USER)).status is Status.FINISHED
+
+
+def test_closing_waits_for_a_paid_job_that_has_no_step_yet(studio):
+    backend = FakeBackend(CLOUD, held=True)
+    engine = studio(backend, default_model="cloud")
+    job = engine.submit(ask(model="cloud"), LOCAL_USER)
+    assert backend.entered.acquire(timeout=DEADLINE)
+    closing = threading.Thread(target=engine.close, daemon=True)
+    closing.start()
+    backend.release(4)
+    closing.join(DEADLINE)
+    assert job.snapshot.status is Status.FINISHED
 
 
 def test_each_job_leaves_a_line_in_the_generation_log(studio, tmp_path):

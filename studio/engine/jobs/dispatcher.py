@@ -76,19 +76,28 @@ class Dispatcher:
         return {lane.name: lane.count_jobs() for lane in self._list_lanes()}
 
     def close(self, drain: float) -> list[Job]:
-        """Begin no new job; wait up to `drain` seconds for the running ones, then ask them to be put back.
+        """Begin no new job; wait up to `drain` seconds for the running ones, then ask them to be put back. Those that
+        have not drawn a step here are asked at once.
 
         Returns the jobs that did not answer: their threads, which load a model, say, end with the process.
         """
         lanes = self._list_lanes()
         for lane in lanes:
             lane.close()
-        if _join_lanes(lanes, drain):
-            return []
+        drawing: list[Lane] = []
+        loading: list[Lane] = []
         for lane in lanes:
-            for job in lane.list_jobs()[0]:
+            running = lane.list_jobs()[0]
+            early = [job for job in running if _has_drawn_nothing(job)]
+            for job in early:
                 job.stop(StopReason.PUT_BACK)
-        _join_lanes(lanes, 2.5)
+            (loading if early and len(early) == len(running) else drawing).append(lane)
+        if not _join_lanes(drawing, drain):
+            for lane in drawing:
+                for job in lane.list_jobs()[0]:
+                    job.stop(StopReason.PUT_BACK)
+            _join_lanes(drawing, 2.5)
+        _join_lanes(loading, 0.5)
         return [job for lane in lanes for job in lane.list_jobs()[0]]
 
     def _list_lanes(self) -> list[Lane]:
@@ -106,6 +115,13 @@ class Dispatcher:
             job.report_position(len(running) + place, left)
             expected = self._timings.estimate_seconds(job.request, job.model)
             left = None if left is None or expected is None else left + expected * job.images
+
+
+def _has_drawn_nothing(job: Job) -> bool:
+    """Whether a running job only costs this machine the time to load its model again when it is put back."""
+    snapshot = job.snapshot
+    is_local = job.model.lane == GPU_LANE and not job.model.paid
+    return is_local and not snapshot.step and not snapshot.assets and not snapshot.status.is_final
 
 
 def _group_by_lane(jobs: Sequence[Job]) -> dict[str, list[Job]]:
