@@ -320,6 +320,14 @@ class Settings:
         32, "Maximum upload size, in MiB.", group="Server", low=1, high=1024, restart=True
     )
     max_megapixels: int = setting_field(64, "Maximum image size, in megapixels.", group="Server", low=1, high=400)
+    batch_jobs: int = setting_field(
+        1,
+        "Images that waiting jobs of one user draw together when only their seeds differ. Faster for small images and"
+        " on GPUs; needs the memory of a batch, and the first image comes with the last.",
+        group="Models",
+        low=1,
+        high=16,
+    )
     queue_limit: int = setting_field(200, "Maximum number of queued jobs.", group="Server", low=1, high=10_000)
     queue_limit_per_user: int = setting_field(
         50, "Maximum number of queued jobs per user.", group="Server", low=1, high=10_000, per_user=True

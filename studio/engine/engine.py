@@ -143,7 +143,7 @@ class Engine(Gallery):
             chain=ChainRenderer(self._models, self.ledger, self._run_in_other_lane),
             contexts=self._make_context,
         )
-        self._runner = JobRunner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
+        self._runner = JobRunner(tools, self._requeue, self._list_waiting_jobs)
         self._dispatch = Dispatcher(self._runner.run, self._timings, self._models.collect_lane_threads())
         self._absence = AbandonmentTimer(grace, self._stop_abandoned)
         self._lock = threading.RLock()
@@ -152,6 +152,12 @@ class Engine(Gallery):
             lambda: self._dispatch.is_busy, lambda asset_id, user: self.get_thumbnail(asset_id, User(user))
         )
         self._started = self._closed = False
+
+    def _requeue(self, job: Job) -> None:
+        self._dispatch.put(job, first=True)
+
+    def _list_waiting_jobs(self) -> list[Job]:
+        return self._dispatch.lane(GPU_LANE).list_jobs()[1]
 
     def _make_context(self, job: Job, estimate: float | None) -> RunContext:
         return RunContext(job, self._previews, self._images, self._lookups.key, self._timings, estimate=estimate)

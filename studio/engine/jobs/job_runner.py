@@ -6,7 +6,7 @@ import collections
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from studio.core.errors import (
     MAY_BE_BILLED,
@@ -31,7 +31,10 @@ from studio.core.events import (
     Status,
     WaitingEvent,
 )
+from studio.core.model import Model
 from studio.core.request import GenerationRequest, count_outputs
+from studio.core.result import RenderedImage
+from studio.engine.jobs.drawn_ahead import DrawnAhead
 from studio.engine.jobs.job import Job, StopReason
 from studio.engine.jobs.passes import PlannedImage, plan_images, take_first_pass
 from studio.engine.jobs.run_state import JobRun, RunnerServices
@@ -44,11 +47,15 @@ _log = logging.getLogger(__name__)
 
 
 class JobRunner:
-    """Runs jobs. `requeue(job)` is called when a job has to go on in another lane."""
+    """Runs jobs. `requeue(job)` is called when a job has to go on in another lane; `list_waiting` gives the jobs that
+    wait for the lane of local models."""
 
-    def __init__(self, tools: RunnerServices, requeue: Callable[[Job], None]) -> None:
+    def __init__(
+        self, tools: RunnerServices, requeue: Callable[[Job], None], list_waiting: Callable[[], Sequence[Job]]
+    ) -> None:
         self._tools = tools
         self._requeue = requeue
+        self._ahead = DrawnAhead(list_waiting)
 
     def run(self, job: Job) -> None:
         """Draw what is missing of the job. Its images are saved, and its end is reported, in the background. Raises
@@ -136,8 +143,7 @@ class JobRunner:
         run.context.begin(done, len(batch))
         try:
             _, model = tools.models.find(request.model)
-            batch_request = request.replace(count=len(batch), batch_size=len(batch))
-            rendered = tools.chain.render(batch_request, [image.seed for image in batch], run.context, run.lane)
+            rendered, drawn_notes = self._render(run, request, batch, model)
         except ImageSkipped:
             tools.library.skip(job.id, job.user, [number for image in batch for number in _list_file_numbers(image)])
             job.emit(NoticeEvent("Skipped one image" if len(batch) == 1 else f"Skipped {len(batch)} images"))
@@ -145,7 +151,7 @@ class JobRunner:
         except FALLBACK_ERRORS as error:
             return error.with_traceback(None)
         run.drawn += len(batch)
-        notes = (*job.notes, *note, *run.context.notes)
+        notes = (*job.notes, *note, *drawn_notes)
         numbers = [number for image in batch for number in _list_file_numbers(image)]
         for number, result in zip(numbers, rendered, strict=True):
             if number in settled:  # one of several files of an image that was cut short
@@ -153,6 +159,26 @@ class JobRunner:
             asset = tools.drafts.build_asset(job, number, request, model, result, notes)
             run.saves.put(asset, result, tools.drafts.fields(request, model))
         return None
+
+    def _render(
+        self, run: JobRun, request: GenerationRequest, batch: list[PlannedImage], model: Model
+    ) -> tuple[list[RenderedImage], tuple[str, ...]]:
+        """The images of `batch` and what was changed in them: those that an earlier job drew too, or drawn now,
+        together with those of jobs that wait."""
+        kept = self._ahead.take(run.job)
+        if kept is not None and not run.substitutes:
+            run.taken = True
+            return [kept[0]], kept[1]
+        ahead = [] if run.substitutes else self._ahead.choose(run.job, batch, model)
+        seeds = [image.seed for image in batch] + [one.image.seed for one in ahead]
+        together = request.replace(count=len(seeds), batch_size=len(seeds))
+        rendered = self._tools.chain.render(together, seeds, run.context, run.lane)
+        notes = tuple(run.context.notes)
+        if ahead:
+            run.ahead += len(ahead)
+            self._ahead.keep(ahead, rendered[-len(ahead) :], notes)
+            rendered = rendered[: -len(ahead)]
+        return rendered, notes
 
     def _fall_back(self, run: JobRun, request: GenerationRequest, failure: StudioError) -> None:
         """Let the fallback model draw what `request`'s model should have drawn; raises `failure` when there is none."""
@@ -223,9 +249,9 @@ class JobRunner:
         snapshot = job.snapshot
         try:
             tools.journal.record_end(job.id, status, seconds=seconds, error=run.error, notices=snapshot.notices)
-            if status is Status.FINISHED and run.drawn and not job.request.axes:
+            if status is Status.FINISHED and run.drawn and not run.taken and not job.request.axes:
                 drawing = seconds - run.context.phases.get("load", 0.0)
-                tools.timings.record_timing(job.request, job.model, drawing / run.drawn)
+                tools.timings.record_timing(job.request, job.model, drawing / (run.drawn + run.ahead))
         except StorageFailed as error:  # it is reported all the same; after a restart the job is taken up again
             _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
         tools.ledger.release(job.id)

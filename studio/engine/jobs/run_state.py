@@ -45,7 +45,8 @@ class RunnerServices:
 
 @dataclass
 class JobRun:
-    """One run of a job, from its start in the lane to its end."""
+    """One run of a job, from its start in the lane to its end. `ahead` images of other jobs were `drawn` with its own;
+    `taken` says that its own were drawn with another job's."""
 
     job: Job
     context: RunContext
@@ -53,6 +54,8 @@ class JobRun:
     lane: str
     started: float = field(default_factory=time.monotonic)
     drawn: int = 0
+    ahead: int = 0
+    taken: bool = False
     substitutes: dict[str, tuple[Model, str]] = field(default_factory=dict[str, tuple[Model, str]])
     fell_back: bool = False
     error: StudioError | None = None
