@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,31 @@ def test_every_probe_asks_a_route_that_there_is(name: str, tmp_path: Path) -> No
     asked = set(re.findall(r"/api/image-studio/health(?:/[a-z]+)?", (ROOT / name).read_text(encoding="utf-8")))
     assert asked
     assert asked <= set(app.openapi()["paths"])
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    program = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if program is None:
+        pytest.skip("hadolint is not there")
+    found = subprocess.run([program, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_kubernetes_knows_every_field_of_its_objects() -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    for document in read_yaml("kubernetes.yaml"):
+        kubernetes_validate.validate(document, "1.33", strict=True)
+
+
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd is not there")
+    unit = tmp_path / "easel.service"
+    text = (DEPLOY / "easel.service").read_text(encoding="utf-8")
+    unit.write_text(text.replace("/opt/easel/bin/easel\n", f"{sys.executable}\n"))
+    found = subprocess.run([program, "verify", unit], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_everybody_waits_until_the_studio_has_ended() -> None:
