@@ -148,10 +148,17 @@ def start_studio(root: Path, flags: list[str]) -> int:
     os.chdir(root)
     if os.name != "nt":
         os.execv(command[0], command)
-    try:
-        return subprocess.call(command)
-    except KeyboardInterrupt:  # the studio got it too, and has ended
-        return 0
+    return run_to_the_end(command)
+
+
+def run_to_the_end(command: list[str]) -> int:
+    """The exit status of the command. Ctrl+C reaches it too, and it takes its time to end; it is never killed here."""
+    process = subprocess.Popen(command)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def run(command: list[str], *, quiet: bool = False) -> bool:

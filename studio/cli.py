@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import os
 import sys
 import webbrowser
@@ -73,6 +74,8 @@ def run_self_check(settings: Settings) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe on Windows takes the characters of one code page only
+        sys.stdout.reconfigure(errors="replace")
     options = build_parser().parse_args(arguments)
     try:
         environment = complete_environment(os.environ)

@@ -191,7 +191,9 @@ class StudioServer(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        handled = (signal.SIGINT, signal.SIGTERM)
+        handled = [signal.SIGINT, signal.SIGTERM]
+        if hasattr(signal, "SIGBREAK"):  # Ctrl+Break on Windows, and how other programs there ask a console's to end
+            handled.append(signal.SIGBREAK)
         before = {number: signal.signal(number, self.handle_exit) for number in handled}
         try:
             yield

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path, PureWindowsPath
 
 import pytest
+import uvicorn
 
 from studio.core import durable_files
 from studio.engine.storage.file_names import build_file_name, find_path_user
+from studio.serve import StudioServer
+from studio.serving.guard import Lifecycle
 
 ROOT = Path(__file__).parent.parent
 POSIX_ONLY = ("fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty")
@@ -74,6 +80,69 @@ def test_bytes_are_written_as_they_are_where_files_are_text_by_default(
     durable_files.write_synced(tmp_path / "a.png", b"\r\n\x1a\n")
     assert flags[0] & 0x8000
     assert (tmp_path / "a.png").read_bytes() == b"\r\n\x1a\n"
+
+
+def test_a_file_that_somebody_has_open_on_windows_is_replaced_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[int] = []
+    real = os.replace
+
+    def refuse_twice(old: Path, new: Path) -> None:
+        if len(refused) < 2:
+            refused.append(1)
+            raise PermissionError(13, "the file is used by another process")
+        real(old, new)
+
+    monkeypatch.setattr(os, "replace", refuse_twice)
+    monkeypatch.setattr(durable_files, "_REPLACE_PAUSE", 0.001)
+    with pytest.raises(PermissionError):
+        durable_files.replace_synced(tmp_path / "config.json", b"{}")
+    monkeypatch.setattr(sys, "platform", "win32")
+    refused.clear()
+    durable_files.replace_synced(tmp_path / "config.json", b"{}")
+    assert len(refused) == 2
+    assert [one.name for one in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_file_that_stays_open_on_windows_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(old: Path, new: Path) -> None:
+        raise PermissionError(13, "the file is used by another process")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(durable_files, "_REPLACE_PAUSE", 0.001)
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(PermissionError):
+        durable_files.replace_synced(tmp_path / "config.json", b"{}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs a signal to spare")
+def test_ctrl_break_ends_the_studio_gently(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
+    begun = threading.Event()
+    server = StudioServer(uvicorn.Config(lambda: None), Lifecycle(), lambda seconds: None, on_drain=begun.set)
+    with server.capture_signals():
+        signal.raise_signal(signal.SIGUSR1)
+        assert begun.is_set()
+
+
+def test_a_page_of_characters_that_lacks_one_stops_no_output() -> None:
+    """Windows gives a pipe the characters of one code page."""
+    environment = {**os.environ, "PYTHONIOENCODING": "cp437", "PYTHONUTF8": "0"}
+    code = "import sys; from studio.cli import main; sys.argv = ['easel', '--version']\n"
+    code += "try: main()\nexcept SystemExit: pass\nprint('\\u201cembedded\\u201d \\u2192')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert b"?embedded? ?" in done.stdout
+
+
+def test_git_changes_no_line_ends_of_files_that_are_hashed() -> None:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no checkout")
+    asked = ["git", "check-attr", "eol", "--", "models/embedded/SHA256SUMS", "studio/cli.py", "run.command"]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line.rpartition(" ")[2] for line in done.stdout.splitlines()] == ["lf"] * 3
 
 
 def test_patterns_with_either_slash_make_the_same_folders() -> None:

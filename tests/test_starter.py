@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -159,3 +160,28 @@ def test_the_starters_of_the_desktops_call_it() -> None:
     command = ROOT / "run.command"
     assert os.access(command, os.X_OK)
     assert 'run.py --open "$@"' in command.read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C cannot be sent to one process there")
+def test_where_no_process_can_be_replaced_ctrl_c_leaves_the_studio_its_time(tmp_path: Path) -> None:
+    script = f"""
+import pathlib, signal, sys, time
+def end(*_):
+    time.sleep(1)
+    pathlib.Path({str(tmp_path / "ended")!r}).write_text("gently")
+    sys.exit(3)
+signal.signal(signal.SIGINT, end)
+print("up", flush=True)
+time.sleep(60)
+"""
+    (tmp_path / "studio.py").write_text(script)
+    starter = f"import sys, run; sys.exit(run.run_to_the_end([sys.executable, {str(tmp_path / 'studio.py')!r}]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", starter], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) == 3
+    process.stdout.close()
+    assert (tmp_path / "ended").read_text() == "gently"

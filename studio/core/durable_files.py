@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import threading
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -25,6 +27,7 @@ _REASONS = {
 }
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS)
 """Errors of file systems that cannot sync a folder: network shares, FUSE, Windows."""
+_REPLACE_TRIES, _REPLACE_PAUSE = 20, 0.05  # times, and seconds between two
 _CANNOT_OPEN_FOLDER = (*_CANNOT_SYNC, errno.EACCES, errno.EPERM, errno.EISDIR)
 
 
@@ -101,12 +104,26 @@ def replace_synced(path: Path, data: bytes, mode: int = 0o644) -> None:
     try:
         part.unlink(missing_ok=True)
         write_synced(part, data, mode)
-        os.replace(part, path)
+        _replace_patiently(part, path)
     except OSError:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _replace_patiently(part: Path, path: Path) -> None:
+    """As os.replace. On Windows it is refused while anybody has `path` open, a virus scanner for example; then it is
+    tried again for a second."""
+    tries = _REPLACE_TRIES if sys.platform == "win32" else 1
+    for left in reversed(range(tries)):
+        try:
+            os.replace(part, path)
+            return
+        except PermissionError:
+            if not left:
+                raise
+        time.sleep(_REPLACE_PAUSE)
 
 
 def make_folder(folder: Path, root: Path) -> None:
