@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Generator, Sequence
 
-from studio.core.errors import Unreachable
+from studio.core.errors import ProviderError, RateLimited, Unreachable
 
 REST_SECONDS = 30.0  # that a server is not asked after it did not answer, while others do
 
@@ -25,7 +25,7 @@ class AddressPool:
     @contextlib.contextmanager
     def lease(self, addresses: Sequence[str], tried: Collection[str] = ()) -> Generator[str]:
         """The one of `addresses` with the least to do, none of `tried` and none that rests unless there is no other.
-        One where the enclosed work raises Unreachable rests for a while."""
+        One where the enclosed work finds that it is gone or broken rests for a while."""
         with self._lock:
             now = self._clock()
             fresh = [one for one in addresses if one not in tried] or list(addresses)
@@ -35,12 +35,19 @@ class AddressPool:
         try:
             yield address
             self._failed.pop(address, None)
-        except Unreachable:
-            self._failed[address] = self._clock()
+        except ProviderError as error:
+            if may_other_servers_do_better(error) and not isinstance(error, RateLimited):
+                self._failed[address] = self._clock()
             raise
         finally:
             with self._lock:
                 self._running[address] -= 1
+
+
+def may_other_servers_do_better(error: ProviderError) -> bool:
+    """Whether `error` is about this server: it is gone, busy, or answers what nobody understands. Not what is wrong
+    with the request, its text or the key."""
+    return isinstance(error, Unreachable | RateLimited) or type(error) is ProviderError
 
 
 def split_addresses(text: str) -> list[str]:

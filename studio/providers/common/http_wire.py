@@ -56,6 +56,7 @@ class HttpWire:
         self._session = session
         self._context = context
         self.orders = OpenOrders()
+        self.repeats = True  # False where another server may be asked: then a connection that breaks is made once more
         self._originals: list[tuple[Image.Image, bytes]] = []
 
     def __repr__(self) -> str:
@@ -121,9 +122,11 @@ class HttpWire:
             return once()
 
         return Retrying(
-            retry=retry_if_exception(_can_retry),
+            retry=retry_if_exception(
+                lambda error: _can_retry(error) and (self.repeats or isinstance(error, Unreachable))
+            ),
             wait=_get_retry_delay,
-            stop=stop_after_attempt(_MAX_ATTEMPTS),
+            stop=stop_after_attempt(_MAX_ATTEMPTS if self.repeats else 2),
             sleep=self.sleep,
             reraise=True,
         )(attempt)
@@ -291,6 +294,11 @@ def _can_retry(error: BaseException) -> bool:
     if error.details.get(MAY_BE_BILLED) or error.details.get(NOT_RETRIED):
         return False
     return not isinstance(error, RateLimited) or (error.retry_after or 0.0) <= _MAX_RETRY_WAIT
+
+
+def _can_connect_again(error: BaseException) -> bool:
+    """Whether a connection broke, and nothing can have been billed."""
+    return isinstance(error, Unreachable) and _can_retry(error)
 
 
 def _get_retry_delay(state: RetryCallState) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
-from studio.core.errors import MAY_BE_BILLED, StudioError, UnknownModel, Unreachable
+from studio.core.errors import MAY_BE_BILLED, ProviderError, StudioError, UnknownModel
 from studio.core.image_fields import list_image_hashes
 from studio.core.model import Model
 from studio.core.ports import ImageSeed, JobContext
@@ -19,7 +19,7 @@ from studio.core.provider import CloudModel, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.secrets_filter import redact, remember_secret
-from studio.providers.common.address_pool import AddressPool, split_addresses
+from studio.providers.common.address_pool import AddressPool, may_other_servers_do_better, split_addresses
 from studio.providers.common.http_wire import HttpWire
 from studio.providers.common.kept_state import OpenOrders, ServerModelNames
 
@@ -99,16 +99,19 @@ class Service:
             return self._draw_somewhere(order, ctx)
 
     def _draw_somewhere(self, order: RenderRequest, ctx: JobContext) -> list[RenderedImage]:
-        """The images of one of the service's servers; of another where one does not answer, which costs nothing."""
+        """The images of one of the service's servers; of another where one is gone, busy or broken, which costs
+        nothing. None is asked again while there are others."""
         addresses, tried = self._list_addresses() or [""], set[str]()
+        left = min(len(addresses), MAX_ADDRESSES_TRIED)
         while True:
+            left -= 1
             try:
                 with self._pool.lease(addresses, tried) as address:
                     tried.add(address)
-                    wire = self.wire(ctx, address)
+                    wire = self.wire(ctx, address, repeats=left == 0)
                     return wire.attach_originals(self.spec.draw(order, wire))
-            except Unreachable:
-                if len(tried) >= min(len(addresses), MAX_ADDRESSES_TRIED):
+            except ProviderError as error:
+                if left == 0 or not may_other_servers_do_better(error):
                     raise
             ctx.report_loading(f"Waiting for another server of {self.spec.title}")
 
@@ -131,12 +134,13 @@ class Service:
             with self._clean_errors():
                 self._fetch_names(self.wire(ctx))
 
-    def wire(self, ctx: JobContext, address: str = "") -> HttpWire:
-        """The way to the service for one job, at its first address or at `address`; raises NotConfigured without a
-        key."""
+    def wire(self, ctx: JobContext, address: str = "", *, repeats: bool = True) -> HttpWire:
+        """The way to the service for one job, at its first address or at `address`; `repeats` when what fails is tried
+        there again. Raises NotConfigured without a key."""
         base_url = address or self._resolve_base_url()
         wire = HttpWire(self.spec, base_url, self._read_key(), self._get_session(), ctx)
         wire.orders = self._orders
+        wire.repeats = repeats
         return wire
 
     def close(self) -> None:
