@@ -284,6 +284,10 @@ def test_every_field_reaches_the_request() -> None:
             "prompt_order": "combinations",
             "template": "{p|q}",
             "negative_template": "{n|m}",
+            "noise_source": "NV",
+            "batch_index": 1,
+            "noise_seed_delta": 31337,
+            "seed_resize": "512x768",
         }
     )
     request = body.to_request()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from studio.core.request_choices import NoiseSource
 from studio.engine.metadata.comfyui_graphs import read_graph
 from studio.engine.metadata.foreign_words import build_foreign_request
 
@@ -240,3 +241,9 @@ def test_graphs_whose_ways_double_at_every_node_end_soon() -> None:
         b=node("LoraLoader", lora_name="y", model=["a", 0], lora_stack=["a", 0]),
     )
     assert read(loop)["steps"] == 25
+
+
+def test_a_graphs_noise_is_comfyuis() -> None:
+    request, passed_over = build_foreign_request(read(base()))
+    assert (request.seed, request.noise_source) == (7, NoiseSource.COMFYUI)
+    assert "noise_source" not in passed_over

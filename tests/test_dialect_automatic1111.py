@@ -63,6 +63,17 @@ def test_images_come_with_their_infotext_and_all_facts(client: httpx.Client) -> 
         assert f"Seed: {seed}" in infotext
 
 
+def test_the_noise_fields_of_a_body_and_of_the_options_are_taken(client) -> None:
+    overrides = {"randn_source": "GPU", "eta_noise_seed_delta": 31337}
+    answer = draw(client, seed=5, seed_resize_from_w=512, seed_resize_from_h=768, override_settings=overrides)
+    info = read_info(answer)
+    assert (info["seed_resize_from_w"], info["seed_resize_from_h"]) == (512, 768)
+    assert {"RNG: NV", "ENSD: 31337", "Seed resize from: 512x768"} <= set(info["infotexts"][0].split(", "))
+    plain = read_info(draw(client, seed=5))
+    assert (plain["seed_resize_from_w"], plain["seed_resize_from_h"]) == (-1, -1)
+    assert "RNG: CPU" in plain["infotexts"][0].split(", ")
+
+
 def test_what_is_left_out_has_the_defaults_of_automatic1111(client: httpx.Client, served: RunningStudio) -> None:
     answer = client.post(f"{API}/txt2img", json={}).json()
     request, _ = served.backend.seen[-1]

@@ -90,7 +90,7 @@ def sample(spec: FieldSpec) -> Any:
     if spec.options:
         return next(value for value in reversed(list(spec.options.values())) if value != spec.unset)
     if spec.kind is str:
-        return "16:9" if spec.name == "aspect" else "DPM++ 2M"
+        return {"aspect": "16:9", "seed_resize": "512x768"}.get(spec.name, "DPM++ 2M")
     assert spec.limits is not None
     value = max(spec.limits.low, 8 if spec.kind is int else 0.5)
     assert value not in (spec.unset, spec.empty)

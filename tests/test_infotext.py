@@ -12,6 +12,7 @@ from studio.core.infotext import format_infotext, parse_infotext
 from studio.core.lora_tags import split_tags
 from studio.core.model import Feature, Model, Sampling
 from studio.core.request import GenerationRequest, Hires, LoraUse
+from studio.core.request_choices import NoiseSource
 
 MODEL = Model(
     id="photo/model: one, two", title="One", family="sd15", sampling=Sampling(steps=25, guidance=6.5, sampler="Euler a")
@@ -54,6 +55,7 @@ def test_every_known_key_of_a1111_is_read() -> None:
         seed=4294967295,
         variation_seed=12,
         variation_strength=0.3,
+        noise_source=NoiseSource.NV,
         steps=30,
         guidance=7.5,
         sampler="DPM++ 2M",
@@ -239,13 +241,52 @@ def test_the_first_of_two_pairs_with_one_key_holds_and_the_other_is_named() -> N
     assert parsed.unknown == {"Steps (again)": "99"}
 
 
+@pytest.mark.parametrize(
+    ("more", "source"),
+    [
+        ("Model hash: 6ce0161689, Model: m, Version: v1.10.1", NoiseSource.NV),
+        ("Model: m, Version: f2.0.1v1.10.1-previous-659-gc055f2d4", NoiseSource.NV),
+        ("Model: m, Version: neo", NoiseSource.NV),
+        ("Model hash: 6ce0161689, Model: m", NoiseSource.NV),
+        ("Model: m, RNG: NV, Version: v1.10.1", NoiseSource.NV),
+        ("Model: m, RNG: CPU, Version: v1.10.1", NoiseSource.CPU),
+        ("Model: m, Version: easel 0.1", NoiseSource.CPU),
+        ("Model: m, RNG: ComfyUI, Version: easel 0.1", NoiseSource.COMFYUI),
+        ("Model hash: 6ce0161689, Model: m, App: SD.Next, Version: 0c7038e", NoiseSource.CPU),
+        ("Model hash: 6ce0161689, Model: m, Civitai resources: []", NoiseSource.CPU),
+    ],
+)
+def test_the_program_that_wrote_a_text_tells_what_drew_its_noise(more: str, source: NoiseSource) -> None:
+    parsed = parse_infotext(f"a cat\nSteps: 20, Sampler: Euler a, Seed: 5, Size: 64x64, {more}")
+    assert parsed.request.noise_source is source
+    assert "RNG" not in parsed.unknown
+
+
+def test_a_prompt_alone_says_nothing_of_its_noise() -> None:
+    assert parse_infotext("a cat").request.noise_source is NoiseSource.CPU
+
+
+def test_the_seed_of_later_noise_and_the_size_that_a_seed_belongs_to_are_read_and_written() -> None:
+    text = "a\nSteps: 20, Sampler: Euler a, Seed: 5, Size: 64x96, Seed resize from: 512x768, ENSD: 31337, RNG: NV"
+    asked = parse_infotext(text).request
+    assert (asked.noise_seed_delta, asked.seed_resize) == (31337, "512x768")
+    written = format_infotext(asked, model=MODEL, width=64, height=96, seed=5)
+    assert parse_infotext(written).request.replace(schedule=None, guidance=None, model="") == asked
+    assert {"ENSD: 31337", "Seed resize from: 512x768", "RNG: NV"} <= set(written.splitlines()[-1].split(", "))
+
+
+def test_a_seed_resize_that_old_versions_wrote_for_none_is_none() -> None:
+    parsed = parse_infotext("a\nSteps: 20, Sampler: Euler, Seed: 5, Size: 64x64, Seed resize from: -1x-1")
+    assert (parsed.request.seed_resize, parsed.unknown) == ("", {})
+
+
 def test_the_noise_of_local_models_is_named_and_nothing_of_it_is_left_over() -> None:
     """Without "RNG: CPU" AUTOMATIC1111 draws the noise on its GPU and gets another image."""
     asked = {"width": 64, "height": 64, "seed": 7}
     text = format_infotext(GenerationRequest(prompt="a"), model=MODEL, **asked)
     assert text.endswith(", RNG: CPU")
     assert parse_infotext(text).unknown == {}
-    assert parse_infotext(text.replace("RNG: CPU", "RNG: NV")).unknown == {"RNG": "NV"}
+    assert parse_infotext(text.replace("RNG: CPU", "RNG: dice")).unknown == {"RNG": "dice"}
     cloud = dataclasses.replace(MODEL, lane="vendor")
     assert "RNG" not in format_infotext(GenerationRequest(prompt="a"), model=cloud, **asked)
 

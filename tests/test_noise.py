@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from studio.core.request import Hires
-from studio.pipelines.run.noise import make_generators, slerp
+from studio.pipelines.run.image_noise import slerp
+from studio.pipelines.run.noise import make_generators
 from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
 from tests.tiny_models import make_tiny_sd15
 

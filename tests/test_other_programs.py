@@ -13,6 +13,7 @@ from foreign_images import COMFY, make_image_with_exif, make_png_with_chunks
 from studio.core.foreign_samplers import name_sampling
 from studio.core.infotext import parse_infotext
 from studio.core.request import GenerationRequest, Hires
+from studio.core.request_choices import NoiseSource
 from studio.core.request_parts import LoraUse
 from studio.core.settings import Settings
 from studio.engine.metadata.comfyui_graphs import read_graph
@@ -152,8 +153,9 @@ def test_stable_diffusion_cpp_is_read_whole(sampler: str) -> None:
     more = "VAE: soft.safetensors, Clip skip: 2, "
     text = CPP.format(cfg=6.5, model="foxes.safetensors", sampler=sampler, more=more)
     info = find(make_png_with_chunks(parameters=text))
-    assert (info.program, info.request) == ("stable-diffusion.cpp", WANTED.replace(vae="soft", loras=()))
-    assert info.passed_over == ("Eta", "Guidance", "RNG", "Version")
+    wanted = WANTED.replace(vae="soft", loras=(), noise_source=NoiseSource.NV)
+    assert (info.program, info.request) == ("stable-diffusion.cpp", wanted)
+    assert info.passed_over == ("Eta", "Guidance", "Version")
 
 
 def test_stable_diffusion_cpp_has_fluxs_guidance_and_model_in_places_of_their_own() -> None:
@@ -161,7 +163,7 @@ def test_stable_diffusion_cpp_has_fluxs_guidance_and_model_in_places_of_their_ow
     parsed = parse_infotext(text)
     asked = parsed.request
     assert (asked.guidance, asked.model, asked.sampler) == (3.5, "flux1-dev-q8_0", "Euler")
-    assert sorted(parsed.unknown) == ["Eta", "RNG", "TE", "Version"]
+    assert sorted(parsed.unknown) == ["Eta", "TE", "Version"]
 
 
 SDNEXT = (

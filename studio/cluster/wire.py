@@ -21,7 +21,7 @@ from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 
-PROTOCOL = 1  # grows when an older studio would misunderstand
+PROTOCOL = 2  # grows when an older studio would misunderstand
 RENDER_PATH, STATE_PATH = "/api/image-studio/cluster/render", "/api/image-studio/cluster/state"
 MAX_SEEDS = 64  # images of one pass, as many as a request draws together
 MAX_ORDER_IMAGES = 4  # the largest images that those of one order may have the pixels of
@@ -46,7 +46,7 @@ class Order:
         return {
             "protocol": PROTOCOL,
             "request": self.request.to_json(),
-            "seeds": [[one.seed, one.variation] for one in self.seeds],
+            "seeds": [[one.seed, one.variation, one.batch_index] for one in self.seeds],
             "images": {name: _encode(encode_png(image)) for name, image in self.images.items()},
             "previews": self.previews,
             "preview_interval": self.preview_interval,
@@ -69,8 +69,12 @@ class Order:
             return cls(
                 request=request,
                 seeds=tuple(
-                    ImageSeed(seed=_read_seed(seed), variation=None if other is None else _read_seed(other))
-                    for seed, other in data["seeds"]
+                    ImageSeed(
+                        seed=_read_seed(seed),
+                        variation=None if other is None else _read_seed(other),
+                        batch_index=_read_seed(place),
+                    )
+                    for seed, other, place in data["seeds"]
                 ),
                 images=_read_images(data["images"], request, limits),
                 previews=bool(data["previews"]),
@@ -128,6 +132,7 @@ def encode_image(rendered: RenderedImage) -> bytes:
         png=_encode(encode_png(rendered.image)),
         seed=rendered.seed,
         variation_seed=rendered.variation_seed,
+        batch_index=rendered.batch_index,
         notes=list(rendered.notes),
     )
 
@@ -144,6 +149,7 @@ def decode_image(fields: Mapping[str, Any], limits: ImageLimits) -> RenderedImag
             image=open_image(decode_base64(fields["png"]), limits=limits, patient=True),
             seed=_read_seed(fields["seed"]),
             variation_seed=None if variation is None else _read_seed(variation),
+            batch_index=_read_seed(fields["batch_index"]),
             notes=tuple(str(note) for note in fields["notes"]),
         )
     except (KeyError, TypeError, ValueError, InvalidRequest) as error:

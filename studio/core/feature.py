@@ -14,6 +14,7 @@ class Feature(StrEnum):
     SAMPLER = "sampler choice"
     SEED = "seed"
     VARIATION = "variation seed"
+    NOISE = "noise source"
     STEPS = "step count"
     CLIP_SKIP = "clip skip"
     VAE = "VAE choice"

@@ -21,7 +21,7 @@ from studio.core.field_spec import (
     Widget,
 )
 from studio.core.range_checks import MAX_SIDE
-from studio.core.request_choices import MaskedContent, PromptOrder, Resize, Saving
+from studio.core.request_choices import MaskedContent, NoiseSource, PromptOrder, Resize, Saving
 
 MAX_SEED = 2**64 - 1  # what ComfyUI, Fooocus and torch take
 MAX_PROMPT_CHARS = 20_000
@@ -311,6 +311,61 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         infotext=InfotextKey("Variation seed", foreign=("variationseed",)),
         grid=GridAxis("Variation seed", "1-5"),
         a1111="subseed",
+    ),
+    FieldSpec(
+        name="noise_source",
+        kind=NoiseSource,
+        label="Noise source",
+        help="Draws noise as the program does that a seed comes from.",
+        group=Group.DETAILS,
+        widget=Widget.DROPDOWN,
+        unset=NoiseSource.CPU,
+        options={"CPU": NoiseSource.CPU, "GPU (NV)": NoiseSource.NV, "ComfyUI's batch": NoiseSource.COMFYUI},
+        old_labels={"GPU": "GPU (NV)"},  # as AUTOMATIC1111's X/Y/Z plot names it
+        feature=Feature.NOISE,
+        infotext=InfotextKey("RNG", foreign=("noise_source",)),
+        grid=GridAxis("Noise source", "CPU, NV"),
+        a1111="randn_source",
+    ),
+    FieldSpec(
+        name="batch_index",
+        kind=int,
+        label="Batch index",
+        help="Place of the first image in ComfyUI's batch, counted from 0.",
+        group=Group.DETAILS,
+        widget=Widget.NUMBER,
+        unset=0,
+        limits=Limits(0, 4095),
+        feature=Feature.NOISE,
+        infotext=InfotextKey("Batch index"),
+    ),
+    FieldSpec(
+        name="noise_seed_delta",
+        kind=int,
+        label="Noise seed delta",
+        help="Added to the seed for the noise of the steps (ENSD).",
+        group=Group.DETAILS,
+        widget=Widget.NUMBER,
+        unset=0,
+        limits=Limits(0, 2**32 - 1),
+        feature=Feature.NOISE,
+        infotext=InfotextKey("ENSD"),
+        grid=GridAxis("ENSD", "0, 31337"),
+        a1111="eta_noise_seed_delta",
+    ),
+    FieldSpec(
+        name="seed_resize",
+        kind=str,
+        label="Seed size",
+        help='Size that the seed belongs to, such as "512x768": keeps the composition at another size.',
+        group=Group.DETAILS,
+        widget=Widget.TEXT,
+        unset="",
+        max_length=20,
+        placeholder="512x768",
+        feature=Feature.NOISE,
+        infotext=InfotextKey("Seed resize from"),
+        grid=GridAxis("Seed size", "512x512, 768x768"),
     ),
     FieldSpec(
         name="saving",

@@ -1,12 +1,14 @@
 """Infotexts of programs that write AUTOMATIC1111's form with keys and values of their own: SD.Next and
-stable-diffusion.cpp."""
+stable-diffusion.cpp; and whose noise a seed stands for."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from studio.core.foreign_samplers import name_sampling
 from studio.core.model_ids import shorten_model_name
+from studio.core.request_choices import NoiseSource
 
 CPP_VERSION = "stable-diffusion.cpp"
 _SDNEXT_KEYS = {  # in AUTOMATIC1111's words
@@ -15,6 +17,32 @@ _SDNEXT_KEYS = {  # in AUTOMATIC1111's words
     "Hires fixed": "Hires resize",
     "Hires strength": "Denoising strength",
 }
+
+
+_GPU_VERSIONS = re.compile(r"v?1\.\d|f\d|neo|classic|reforge", re.IGNORECASE)  # of AUTOMATIC1111 and the forks of Forge
+_OTHER_PROGRAMS = ("App", "Created Date", "Civitai resources")  # SD.Next, Civitai's own generator
+_NOISE_SOURCES = {"cpu": NoiseSource.CPU, "gpu": NoiseSource.NV, "cuda": NoiseSource.NV}
+
+
+def name_noise_source(pairs: Mapping[str, str]) -> dict[str, str]:
+    """The pairs with the noise source in our words. AUTOMATIC1111 and Forge leave it out where it is the GPU, and wrote
+    a seed resize from -1x-1 where there was none."""
+    found = dict(pairs)
+    if found.get("Seed resize from") in ("-1x-1", "0x0"):
+        del found["Seed resize from"]
+    if "RNG" in found:
+        found["RNG"] = _NOISE_SOURCES.get(found["RNG"].lower(), found["RNG"])
+    elif "Sampler" in found and "Seed" in found and _is_from_forge_or_its_origin(found):
+        found["RNG"] = NoiseSource.NV
+    return found
+
+
+def _is_from_forge_or_its_origin(pairs: Mapping[str, str]) -> bool:
+    """By its version; one that writes none is told by the model's hash, which only those always wrote."""
+    if any(key in pairs for key in _OTHER_PROGRAMS):
+        return False
+    version = pairs.get("Version", "")
+    return bool(_GPU_VERSIONS.match(version)) if version else "Model hash" in pairs
 
 
 def convert_foreign_pairs(pairs: Mapping[str, str]) -> Mapping[str, str]:

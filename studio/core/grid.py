@@ -192,12 +192,29 @@ def _build_parameter(spec: FieldSpec, axis: GridAxis, hires: bool) -> Parameter:
 
     return Parameter(
         name=axis.name,
-        read=_READERS[spec.kind],
+        read=_READERS.get(spec.kind) or _make_choice_reader(spec),
         apply=apply,
         example=axis.example,
         cost=axis.cost,
         labelled=axis.labelled,
     )
+
+
+def _make_choice_reader(spec: FieldSpec) -> Callable[[str, tuple[str, ...]], list[Any]]:
+    """Reads fixed choices by their values or labels, in any case."""
+    known = {str(name).lower(): value for label, value in spec.options.items() for name in (label, value)}
+    known |= {old.lower(): spec.options[label] for old, label in spec.old_labels.items()}
+
+    def read_choices(name: str, values: tuple[str, ...]) -> list[Any]:
+        texts = parse_texts(name, values)
+        for text in texts:
+            if text.lower() not in known:
+                raise InvalidRequest(
+                    f"{text!r} is not a value for {name}.", hint="There are: " + ", ".join(spec.options) + "."
+                )
+        return [known[text.lower()] for text in texts]
+
+    return read_choices
 
 
 _READERS: Mapping[type, Callable[[str, tuple[str, ...]], list[Any]]] = {

@@ -12,12 +12,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from studio.core.foreign_infotexts import name_noise_source
 from studio.core.infotext_keys import build_pairs, parse_pairs
 from studio.core.lora_tags import split_tags, write_tag
 from studio.core.model import Feature, Model
 from studio.core.model_ids import RESTORER_PREFIX, UPSCALER_PREFIX
 from studio.core.number_format import format_number
 from studio.core.request import GenerationRequest, LoraUse
+from studio.core.request_choices import NoiseSource
 from studio.core.task import Task
 
 _NEGATIVE = "Negative prompt:"
@@ -26,7 +28,6 @@ _PAIR = re.compile(
 )  # bounded: a hostile text must not take hours
 _MAX_CHARS = 200_000  # characters that are read
 _MODEL_HASH = re.compile(r"[0-9a-fA-F]{8,64}")
-_OWN_NOISE = "CPU"  # where the noise of local models is drawn; without this, AUTOMATIC1111 takes its GPU's
 _PAIRS_BEHIND = re.compile(r"(.*?\S)[,.]?\s+(Steps: \d+, *\w[\w \-/]*: .*)$")
 """A prompt and the pairs in one line."""
 _FIRST_KEYS = re.compile(r"^\s*(?:Steps|Sampler|CFG scale|Seed|Size): [^,]*, *\w[\w \-/]*: ")
@@ -71,11 +72,9 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one image
         lines.append(f"{_NEGATIVE} {request.negative_prompt.strip()}")
     made = request.replace(width=width, height=height, seed=seed, model=model.id)
     pairs = build_pairs(made, model) | (build_pairs(request.hires) if request.hires is not None else {})
-    written = [
-        *pairs.items(),
-        ("RNG", _OWN_NOISE if model.is_own and Feature.SAMPLER in model.features else ""),
-        ("Version", version),
-    ]
+    own_noise = NoiseSource.CPU if model.is_own and Feature.SAMPLER in model.features else ""
+    source = pairs.pop("RNG", "") or own_noise  # always named: without it AUTOMATIC1111 takes its GPU's
+    written = [*pairs.items(), ("RNG", source), ("Version", version)]
     written.insert(list(pairs).index("Model"), ("Model hash", model_hash))
     lines.append(", ".join(f"{key}: {_quote(value)}" for key, value in written if value))
     return "\n".join(lines).strip()
@@ -114,9 +113,7 @@ def parse_infotext(text: str, kind: type[GenerationRequest] = GenerationRequest)
     where they mean the same. A text without any pairs is taken as a prompt.
     """
     prompt, negative, pairs, repeated = split_infotext(text)
-    if pairs.get("RNG") == _OWN_NOISE:
-        del pairs["RNG"]  # which is how images are drawn here anyway
-    request, unknown = parse_pairs(prompt, negative, pairs, kind)
+    request, unknown = parse_pairs(prompt, negative, name_noise_source(pairs), kind)
     return ParsedInfotext(request, unknown | repeated)
 
 

@@ -25,10 +25,12 @@ from studio.core.weights import DownloadableWeights, SafetensorsHeader, WeightFi
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSeed:
-    """The seeds of one image's noise. `variation` is None without a variation."""
+    """The seeds of one image's noise. `variation` is None without a variation; `batch_index` is the image's place in a
+    batch that is drawn from one seed."""
 
     seed: int
     variation: int | None = None
+    batch_index: int = 0
 
 
 class JobContext(Protocol):

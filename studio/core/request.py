@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -19,8 +20,8 @@ from studio.core.fields import MAX_SEED as MAX_SEED
 from studio.core.fields import REQUEST_FIELDS
 from studio.core.finish import FaceRestoration, Finish, OutputOptions, Upscale
 from studio.core.image_fields import image_field
-from studio.core.range_checks import MAX_LORA_WEIGHT, check_range
-from studio.core.request_choices import PromptOrder, Resize, Saving
+from studio.core.range_checks import MAX_LORA_WEIGHT, MAX_SIDE, check_range
+from studio.core.request_choices import NoiseSource, PromptOrder, Resize, Saving
 from studio.core.request_parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference
 from studio.core.social import SocialExport
 from studio.core.task import Task
@@ -37,8 +38,10 @@ class GenerationRequest:
 
     `count` is the number of images; `batch_size` how many of them go through the model together, which changes speed
     and memory but not the images: image k is drawn from seed + k. With `variation_strength` above 0 all images
-    start from `seed` and lean towards `variation_seed` + k by that fraction. `axes` turns the request into a grid job:
-    one image per combination.
+    start from `seed` and lean towards `variation_seed` + k by that fraction. With ComfyUI's noise source all images
+    have `seed` and are those at `batch_index` + k of its batch. `noise_seed_delta` is added to the seed for noise after
+    the first one; `seed_resize` ("512x768", in px) is the size that the seed's first noise is drawn at. `axes` turns
+    the request into a grid job: one image per combination.
 
     Images are named by content hash. Work on an image takes `source`; `batch` names several instead, and each of them
     gets its `count` images. In a mask white is what changes. `strength` is the denoising strength, 0 to 1 (for sketch
@@ -75,6 +78,10 @@ class GenerationRequest:
     seed: int | None = None
     variation_seed: int | None = None
     variation_strength: float = 0.0
+    noise_source: NoiseSource = NoiseSource.CPU
+    batch_index: int = 0
+    noise_seed_delta: int = 0
+    seed_resize: str = ""
     steps: int | None = None
     guidance: float | None = None
     sampler: str | None = None
@@ -118,6 +125,8 @@ class GenerationRequest:
                 check_range(f"weight of the LoRA {lora.name}", weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
         if self.aspect is not None:
             parse_aspect(self.aspect)
+        if self.seed_resize:
+            parse_size(self.seed_resize)
         if self.hires is not None:
             _check_hires(self.hires)
         if len(self.control) > MAX_CONTROL_UNITS:
@@ -200,6 +209,19 @@ def parse_aspect(text: str) -> float:
             f"The aspect ratio {text} is too extreme (limit 20:1).", hint="Stay between 1:20 and 20:1."
         )
     return ratio
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(width, height) in px of "512x768".
+
+    Raises:
+        InvalidRequest: not two sides of 8 to MAX_SIDE px.
+    """
+    match = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", text)
+    sides = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not all(8 <= side <= MAX_SIDE for side in sides):
+        raise InvalidRequest(f"“{text}” is not a size.", hint="Write it as width x height in px, for example 512x768.")
+    return sides
 
 
 def _check_hires(hires: Hires) -> None:

@@ -21,6 +21,14 @@ class Resize(StrEnum):
     LATENT = "latent"  # stretched as latents
 
 
+class NoiseSource(StrEnum):
+    """What draws the noise; the names are AUTOMATIC1111's where it has one."""
+
+    CPU = "CPU"  # torch on the CPU, one generator an image
+    NV = "NV"  # as an NVIDIA card draws it, one generator an image
+    COMFYUI = "ComfyUI"  # one generator a batch, the first noise from the CPU and that of the steps from the card
+
+
 class PromptOrder(StrEnum):
     """Which of the prompts of a dynamic prompt the images get."""
 

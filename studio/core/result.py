@@ -14,8 +14,9 @@ from studio.core.request import GenerationRequest
 
 @dataclass(frozen=True, kw_only=True)
 class RenderedImage:
-    """One image as pixels, 8-bit RGB or RGBA. `seed` is the seed that draws this image alone; `notes` say what was
-    changed on the way (a smaller batch, a fallback model).
+    """One image as pixels, 8-bit RGB or RGBA. `seed` is the seed that draws this image alone, in ComfyUI's batches the
+    batch's, of which the image is the one at `batch_index`; `notes` say what was changed on the way (a smaller batch, a
+    fallback model).
 
     Where one image ends as several files, `request` asks for this one alone, `label` names it ("instagram.story") and
     `file` says how it is written. `cost` is what a service billed for it, in US dollars, None where it did not say.
@@ -26,6 +27,7 @@ class RenderedImage:
     image: Image.Image
     seed: int = 0
     variation_seed: int | None = None
+    batch_index: int = 0
     notes: tuple[str, ...] = ()
     request: GenerationRequest | None = None
     label: str = ""

@@ -77,7 +77,7 @@ class LocalPipelines:
         except ValueError as error:  # how diffusers complains about arguments that do not go together
             raise InvalidRequest(f"The model rejected the request: {error}", hint="Change the named field.") from error
         return [
-            RenderedImage(image=image, seed=seed.seed, variation_seed=seed.variation)
+            RenderedImage(image=image, seed=seed.seed, variation_seed=seed.variation, batch_index=seed.batch_index)
             for image, seed in zip(images, seeds, strict=True)
         ]
 

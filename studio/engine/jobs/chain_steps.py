@@ -127,6 +127,7 @@ def _merge_result(before: RenderedImage, result: RenderedImage) -> RenderedImage
         result,
         seed=before.seed,
         variation_seed=before.variation_seed,
+        batch_index=before.batch_index,
         notes=(*before.notes, *result.notes),
         cost=sum(costs) if costs else None,
         original=result.original or before.original,

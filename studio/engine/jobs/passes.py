@@ -10,6 +10,7 @@ from studio.core.grid import expand_cells
 from studio.core.ports import ImageSeed
 from studio.core.prompt_texts import put_texts
 from studio.core.request import MAX_SEED, GenerationRequest
+from studio.core.request_choices import NoiseSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +67,12 @@ def _put_drawn_texts(one: GenerationRequest, request: GenerationRequest, k: int)
 def make_image_seed(request: GenerationRequest, k: int) -> ImageSeed:
     """The seeds of image `k`, counted from 0."""
     seed = make_random_seed() if request.seed is None else request.seed
+    together = request.noise_source is NoiseSource.COMFYUI
+    place = request.batch_index + k if together else 0
     if request.variation_strength > 0:
         variation = make_random_seed() if request.variation_seed is None else request.variation_seed
-        return ImageSeed(seed=seed, variation=(variation + k) % (MAX_SEED + 1))
-    return ImageSeed(seed=(seed + k) % (MAX_SEED + 1))
+        return ImageSeed(seed=seed, variation=(variation + k) % (MAX_SEED + 1), batch_index=place)
+    return ImageSeed(seed=seed if together else (seed + k) % (MAX_SEED + 1), batch_index=place)
 
 
 def take_first_pass(images: Sequence[PlannedImage]) -> list[PlannedImage]:

@@ -33,17 +33,23 @@ def draw_prompts(request: GenerationRequest, wildcards: Wildcards) -> Generation
     base = make_random_seed() if named.seed is None else named.seed
     if named.axes:
         cells = [_name_templates(cell.request) for cell in expand_cells(named)]
-        seeds = [base if cell.seed is None else make_image_seed(cell, 0).seed for cell in cells]
+        seeds = [base if cell.seed is None else _get_text_seed(cell, 0) for cell in cells]
         drawn = [_draw_texts(cell, seed, lists) for cell, seed in zip(cells, seeds, strict=True)]
     else:
         plain = named.seed is None
-        seeds = [(base + k) % (MAX_SEED + 1) if plain else make_image_seed(named, k).seed for k in range(named.count)]
+        seeds = [(base + k) % (MAX_SEED + 1) if plain else _get_text_seed(named, k) for k in range(named.count)]
         drawn = [_draw_texts(named, seed, lists) for seed in seeds]
     if sum(len(text) for texts in drawn for text in texts) > MAX_DRAWN_CHARS:
         raise InvalidRequest(
             f"The prompts of this job have more than {MAX_DRAWN_CHARS:,} characters.", hint="Request fewer images."
         )
     return named.replace(prompt=drawn[0][0], negative_prompt=drawn[0][1], drawn=tuple(drawn))
+
+
+def _get_text_seed(request: GenerationRequest, k: int) -> int:
+    """The seed that draws the texts of image `k`: another one for each image, also where they share one."""
+    seed = make_image_seed(request, k)
+    return (seed.seed + seed.batch_index) % (MAX_SEED + 1)
 
 
 def describe_drawing(request: GenerationRequest) -> str:

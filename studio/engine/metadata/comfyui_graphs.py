@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, cast
 
+from studio.core.request_choices import NoiseSource
+
 _MAX_NODES = 500  # a workflow has some dozens; walking one of many thousands would take minutes
 _MAX_DEPTH = 100  # links in a row
 _MAX_STEPS = 5_000  # links that are followed in all: ways through a graph can double at every node
@@ -48,7 +50,7 @@ class _GraphReader:
 
     def read(self, name: str) -> dict[str, Any]:
         inputs = self._nodes[name]["inputs"]
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"noise_source": NoiseSource.COMFYUI}
         for slot in ("seed", "noise_seed", "steps", "cfg", "sampler_name", "scheduler", "denoise"):
             if slot in inputs:
                 values["sampler" if slot == "sampler_name" else slot] = self._resolve(inputs[slot], slot)

@@ -44,6 +44,7 @@ class AssetBuilder:
             batch=(),
             seed=rendered.seed if Feature.SEED in model.features else None,
             variation_seed=rendered.variation_seed if request.variation_strength > 0 else request.variation_seed,
+            batch_index=rendered.batch_index,
         )
         before = self._images.get(own.source, job.user) if own.source else None
         infotext = (

@@ -88,7 +88,7 @@ def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ct
     """
     with ctx.phase("encode"):
         prompts, conditions = _build_prompts(pipe, task)
-    generators = noise.prepare_generators(pipe, task.seeds, task.request.variation_strength)
+    generators = noise.prepare_generators(pipe, task.seeds, task.request)
     accepted = inspect.signature(pipe.__call__).parameters
     arguments = {
         **task.spec.arguments(task.request, task.model),

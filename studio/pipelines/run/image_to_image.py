@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import MappingProxyType
 from typing import Any
@@ -131,4 +132,4 @@ def compute_edit_steps(steps: int, edit: Edit) -> tuple[int, int, float]:
 
 
 def _offset_seed(seed: ImageSeed, loop: int) -> ImageSeed:
-    return ImageSeed(seed=(seed.seed + loop) % (MAX_SEED + 1), variation=seed.variation)
+    return dataclasses.replace(seed, seed=(seed.seed + loop) % (MAX_SEED + 1))

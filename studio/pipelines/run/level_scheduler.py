@@ -38,13 +38,18 @@ class LevelScheduler:
         self._formula = FORMULAS[sampler]
         self.order = max(1, self._formula.calls)
         self.noise_sampler_seed: Sequence[int] | None = None
+        self.batch_positions: Sequence[int] | None = None
         self.clean: torch.Tensor | None = None
         self.set_timesteps(20)
 
     @property
     def init_noise_sigma(self) -> float:
-        """The first noise level, by which pipelines multiply unit noise."""
-        return self._levels[0]
+        """The first noise level, by which pipelines multiply unit noise; for ComfyUI's batches the spread of a noisy
+        image at that level, where it is the checkpoint's last."""
+        level = self._levels[0]
+        if self.batch_positions is not None and level > self._trained[-1] * (1 - 1e-5):
+            return (level**2 + 1) ** 0.5
+        return level
 
     @property
     def step_index(self) -> int | None:
@@ -144,12 +149,14 @@ class LevelScheduler:
 
         if self._brownian is None:
             least = min(level for level in self._levels if level > 0)
-            seeds = self.noise_sampler_seed
+            seeds, positions = self.noise_sampler_seed, self.batch_positions
+            seed: Any = None if seeds is None else list(seeds)
             like = latents.cpu()
-            self._brownian = BrownianTreeNoiseSampler(
-                like, least, self._levels[0], None if seeds is None else list(seeds)
-            )
-        return self._brownian(torch.tensor(now), torch.tensor(then)).to(latents.device)
+            if seeds is not None and positions is not None:  # one tree for a whole batch
+                like, seed = like[:1].expand(max(positions) + 1, *like.shape[1:]), seeds[0]
+            self._brownian = BrownianTreeNoiseSampler(like, least, self._levels[0], seed)
+        drawn = self._brownian(torch.tensor(now), torch.tensor(then)).to(latents.device)
+        return drawn if self.batch_positions is None else drawn[list(self.batch_positions)]
 
     def _restore_precision(self, sample: torch.Tensor) -> torch.Tensor:
         """The latents in float32: as they were computed when `sample` is the last step's rounded, else `sample`."""

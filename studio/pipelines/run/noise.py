@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from studio.core.ports import ImageSeed
+from studio.core.request import GenerationRequest
+from studio.core.request_choices import NoiseSource
+from studio.pipelines.run.image_noise import ImageNoise, NoiseAnswers, slerp
 
 if TYPE_CHECKING:
     import torch
@@ -21,43 +24,60 @@ def make_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
 
 
-def prepare_generators(pipe: Any, seeds: Sequence[ImageSeed], strength: float) -> list[torch.Generator]:
+def prepare_generators(pipe: Any, seeds: Sequence[ImageSeed], request: GenerationRequest) -> list[torch.Generator]:
     """The generators to call `pipe` with, so that each image is the same alone and in a batch.
 
-    `pipe` and its scheduler must belong to this run alone: a variation (`strength` above 0) and the seeds of Brownian
+    `pipe` and its scheduler must belong to this run alone: a variation, another noise source and the seeds of Brownian
     noise are put into them.
     """
     main = make_generators([seed.seed for seed in seeds])
     if hasattr(pipe.scheduler, "noise_sampler_seed"):
         pipe.scheduler.noise_sampler_seed = [seed.seed for seed in seeds]
-    if strength > 0 and all(seed.variation is not None for seed in seeds):
+    strength = request.variation_strength
+    if request.noise_source is not NoiseSource.CPU or request.noise_seed_delta or request.seed_resize:
+        _draw_elsewhere(pipe, seeds, request, main)
+    elif strength > 0 and all(seed.variation is not None for seed in seeds):
         _vary_first_noise(
             pipe, make_generators([seed.variation for seed in seeds if seed.variation is not None]), strength
         )
     return main
 
 
-def slerp(low: torch.Tensor, high: torch.Tensor, fraction: float) -> torch.Tensor:
-    """From `low` to `high` along the arc, column by column (the last axis but one) as AUTOMATIC1111 does, so that its
-    variations come out the same. Where the two agree, `low` stays."""
-    import torch
+def _draw_elsewhere(
+    pipe: Any, seeds: Sequence[ImageSeed], request: GenerationRequest, generators: Sequence[torch.Generator]
+) -> None:
+    """Let all noise of the run come from the request's noise source. What a VAE draws stays as it is."""
+    noises = [ImageNoise(seed, request, getattr(pipe, "vae_scale_factor", 8)) for seed in seeds]
+    answers = NoiseAnswers(noises, generators, request.noise_source)
+    if request.noise_source is NoiseSource.COMFYUI and hasattr(pipe.scheduler, "batch_positions"):
+        pipe.scheduler.batch_positions = [seed.batch_index for seed in seeds]
 
-    a, b = low.float(), high.float()
-    lengths = a.norm(dim=-2, keepdim=True) * b.norm(dim=-2, keepdim=True)
-    angle = torch.acos(((a * b).sum(dim=-2, keepdim=True) / lengths).clamp(-1, 1))
-    sine = torch.sin(angle)
-    mixed = (torch.sin((1 - fraction) * angle) * a + torch.sin(fraction * angle) * b) / sine
-    return torch.where(sine < 1e-4, a, mixed).to(low.dtype)
+    def draw_first(noise: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        return torch.stack([one.draw_first(tuple(noise.shape[1:])) for one in noises]).to(noise)
+
+    if not _change_added_noise(pipe, draw_first):
+        pipe.prepare_latents = answers.apply(pipe.prepare_latents)
+    pipe.scheduler.step = answers.apply(pipe.scheduler.step)
+
+
+def _change_added_noise(pipe: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> bool:
+    """Where the pipeline adds its first noise to an image, let it be what `change` makes of it; False elsewhere."""
+    draw, signature = pipe.prepare_latents, inspect.signature(pipe.prepare_latents)
+    if "timestep" not in signature.parameters:
+        return False
+    patch_first_noise(pipe.scheduler, lambda latents, noise: (latents, change(noise)))
+    if "is_strength_max" in signature.parameters:  # inpainting at full strength would not ask the scheduler
+        pipe.prepare_latents = functools.partial(_draw_through_scheduler, draw, signature)
+    return True
 
 
 def _vary_first_noise(pipe: Any, others: list[torch.Generator], strength: float) -> None:
     """Lean the first noise of the run towards the one that `others` draw."""
-    draw, signature = pipe.prepare_latents, inspect.signature(pipe.prepare_latents)
-    if "timestep" in signature.parameters:
-        patch_first_noise(pipe.scheduler, lambda latents, noise: (latents, _blend_noise(noise, others, strength)))
-        if "is_strength_max" in signature.parameters:  # inpainting at full strength would not ask the scheduler
-            pipe.prepare_latents = functools.partial(_draw_through_scheduler, draw, signature)
+    if _change_added_noise(pipe, lambda noise: _blend_noise(noise, others, strength)):
         return
+    draw, signature = pipe.prepare_latents, inspect.signature(pipe.prepare_latents)
 
     def prepare_latents(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)

@@ -33,7 +33,7 @@ from studio.core.errors import NotFound
 from studio.core.events import Status
 from studio.core.grid import expand_cells
 from studio.core.model_ids import PREPROCESSOR_PREFIX
-from studio.core.request import GenerationRequest
+from studio.core.request import GenerationRequest, parse_size
 from studio.core.request_parts import ControlUnit
 from studio.core.result import Asset
 from studio.core.task import Task
@@ -249,6 +249,7 @@ class GenerationRoutes:
         seeds = [asset.seed for asset in drawn.assets] or [request.seed or 0]
         subseeds = [one.variation_seed or 0 for one in requests]
         width, height = _measure(drawn, request)
+        resized_from = parse_size(request.seed_resize) if request.seed_resize else (-1, -1)
         return {
             "prompt": request.prompt,
             "all_prompts": [one.prompt for one in requests],
@@ -273,8 +274,8 @@ class GenerationRoutes:
             "sd_model_hash": weight.sha256[:SHORT_HASH] if weight is not None else "",
             "sd_vae_name": request.vae,
             "sd_vae_hash": None,
-            "seed_resize_from_w": -1,
-            "seed_resize_from_h": -1,
+            "seed_resize_from_w": resized_from[0],
+            "seed_resize_from_h": resized_from[1],
             "denoising_strength": request.strength if request.hires is None else request.hires.strength,
             "extra_generation_params": _list_extra_parameters(request),
             "index_of_first_image": first,

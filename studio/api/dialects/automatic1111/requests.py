@@ -22,7 +22,7 @@ from studio.core.lora_tags import split_tags
 from studio.core.model import Model
 from studio.core.model_ids import RESTORER_PREFIX
 from studio.core.request import MAX_SEED, GenerationRequest
-from studio.core.request_choices import MaskedContent, Resize
+from studio.core.request_choices import MaskedContent, NoiseSource, Resize
 from studio.core.request_parts import Hires, Inpaint
 from studio.core.settings import Settings
 from studio.core.task import Task
@@ -131,6 +131,7 @@ class RequestBuilder:
             seed=seed,
             variation_seed=subseed if body.subseed_strength else None,
             variation_strength=body.subseed_strength or 0.0,
+            **_read_noise(body, chosen),
             steps=body.steps or 50,
             guidance=7.0 if body.cfg_scale is None else body.cfg_scale,
             sampler=sampler,
@@ -236,6 +237,17 @@ class RequestBuilder:
         model = self._studio.engine.model(request.model, request.task)
         fitted, notes = fit_to_model(request.replace(model=model.id), model)
         return BuiltRequest(request=fitted, body=body, units=self._units, notes=(*self._notes, *notes))
+
+
+def _read_noise(body: Body, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The noise fields. 0 and -1 as a size to resize from mean none."""
+    width, height = body.seed_resize_from_w or 0, body.seed_resize_from_h or 0
+    delta = chosen.get("eta_noise_seed_delta")
+    return {
+        "noise_source": NoiseSource.CPU if chosen.get("randn_source") == "CPU" else NoiseSource.NV,
+        "noise_seed_delta": delta if isinstance(delta, int) else 0,
+        "seed_resize": f"{width}x{height}" if width > 0 and height > 0 else "",
+    }
 
 
 def _read_seed(value: int | None) -> int | None:

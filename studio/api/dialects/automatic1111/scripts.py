@@ -71,7 +71,7 @@ _AXES: tuple[tuple[str, str, str], ...] = (  # (its label, ours, "txt2img" or "i
     ("SGM noise multiplier", "", ""),
     ("Refiner checkpoint", "", ""),
     ("Refiner switch at", "", ""),
-    ("RNG source", "", ""),
+    ("RNG source", "Noise source", ""),
     ("FP8 mode", "", ""),
     ("Size", "Size", ""),
 )

@@ -17,7 +17,7 @@ from studio.core.finish import Finish, OutputOptions, Upscale
 from studio.core.foreign_samplers import COMFYUI_SAMPLERS, COMFYUI_SCHEDULES
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.request import MAX_SEED, GenerationRequest
-from studio.core.request_choices import MaskedContent
+from studio.core.request_choices import MaskedContent, NoiseSource
 from studio.core.request_parts import ControlUnit, Hires, Inpaint, LoraUse
 from studio.core.task import Task
 from studio.core.user import User
@@ -152,6 +152,7 @@ class GraphReader:
             "clip_skip": clip_skip,
             "control": controls,
             "seed": int(inputs.get("seed", inputs.get("noise_seed", 0))) % (MAX_SEED + 1),
+            "noise_source": NoiseSource.COMFYUI,
             "guidance": float(inputs["cfg"]),
             "sampler": COMFYUI_SAMPLERS.get(str(inputs["sampler_name"])),
             "schedule": COMFYUI_SCHEDULES.get(str(inputs["scheduler"])),
