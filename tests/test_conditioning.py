@@ -54,7 +54,7 @@ def _run(
     """Latents of a real run; `seen` gets the embeddings that the UNet was given at each call."""
 
     def on_step(running: Any, step: int, _: Any, __: Any) -> dict[str, Any]:
-        return conditioning.at_step(step + 1) or {}
+        return conditioning.at_call(step + 1) or {}
 
     def look(_: Any, __: Any, kwargs: dict[str, Any]) -> None:
         if seen is not None:
@@ -135,9 +135,27 @@ def test_long_prompts_and_break_make_chunks_and_the_negative_follows(sd: Any) ->
     assert long["prompt_embeds"].shape == long["negative_prompt_embeds"].shape == (1, 154, 32)
     broken = _hidden(sd, "cat BREAK dog")
     torch.testing.assert_close(broken, torch.cat([_hidden(sd, "cat"), _hidden(sd, "dog")], dim=1))
-    torch.testing.assert_close(
-        long["negative_prompt_embeds"], _hidden(sd, "blurry BREAK ", negative_prompt="abcde " * 20)
-    )
+    torch.testing.assert_close(long["negative_prompt_embeds"], _hidden(sd, "blurry BREAK blurry"))
+    uneven = _encode(sd, "cat BREAK dog", negative_prompt="a BREAK b BREAK c").arguments()
+    assert uneven["prompt_embeds"].shape == (1, 6 * 77, 32)
+    torch.testing.assert_close(uneven["prompt_embeds"], broken.repeat(1, 3, 1))
+
+
+def test_repeating_a_text_changes_nothing_for_the_network(sd: Any) -> None:
+    sample, time = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3)), torch.tensor(500)
+    short = _hidden(sd, "blurry")
+    with torch.no_grad():
+        once, thrice = (
+            sd.unet(sample, time, encoder_hidden_states=hidden).sample for hidden in (short, short.repeat(1, 3, 1))
+        )
+    torch.testing.assert_close(thrice, once, atol=1e-5, rtol=1e-4)
+
+
+def test_the_shorter_of_joined_prompts_is_filled_up_with_its_last_token(sd: Any) -> None:
+    joined = _hidden(sd, "cat BREAK dog AND a")
+    alone = _hidden(sd, "a")
+    torch.testing.assert_close(joined[:, : 2 * 77], _hidden(sd, "cat BREAK dog"))
+    torch.testing.assert_close(joined[:, 2 * 77 :], torch.cat([alone, alone[:, -1:].expand(-1, 77, -1)], dim=1))
 
 
 def test_clip_skip_takes_an_earlier_layer_through_the_final_norm(sd: Any) -> None:
@@ -176,7 +194,7 @@ def test_a_textual_inversion_of_several_vectors_is_read_whole(sd: Any) -> None:
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
 @pytest.mark.parametrize("guidance", [5.0, 1.0])
-def test_editing_swaps_exactly_at_its_step(family: str, guidance: float, request: pytest.FixtureRequest) -> None:
+def test_editing_swaps_behind_its_call(family: str, guidance: float, request: pytest.FixtureRequest) -> None:
     pipe = request.getfixturevalue(family)
     seen: list[Any] = []
     _run(
@@ -190,7 +208,7 @@ def test_editing_swaps_exactly_at_its_step(family: str, guidance: float, request
     assert len(seen) == 4
     for step, (hidden, added) in enumerate(seen):
         now = _encode(
-            pipe, "a cat" if step < 2 else "a dog", negative_prompt="x" if step < 1 else "y", images=2
+            pipe, "a cat" if step <= 2 else "a dog", negative_prompt="x" if step <= 1 else "y", images=2
         ).arguments()
         names = ["negative_prompt_embeds", "prompt_embeds"] if guided else ["prompt_embeds"]
         torch.testing.assert_close(hidden, torch.cat([now[name] for name in names]))
@@ -199,7 +217,15 @@ def test_editing_swaps_exactly_at_its_step(family: str, guidance: float, request
             torch.testing.assert_close(added["text_embeds"], torch.cat([now[name] for name in pooled]))
 
 
-def test_both_calls_of_a_second_order_sampler_belong_to_one_step(sd: Any) -> None:
+def test_alternation_begins_with_two_calls_of_the_first_text(sd: Any) -> None:
+    """A1111 counts calls from 0 and gives each text up to and with the number that it ends at."""
+    seen: list[Any] = []
+    _run(sd, _encode(sd, "[cat|dog]", steps=6), steps=6, guidance=1.0, seen=seen)
+    cat = _hidden(sd, "cat")
+    assert [bool(torch.equal(hidden, cat)) for hidden, _ in seen] == [True, True, False, True, False, True]
+
+
+def test_both_calls_of_a_second_order_sampler_are_counted(sd: Any) -> None:
     from diffusers import HeunDiscreteScheduler
 
     before, sd.scheduler = sd.scheduler, HeunDiscreteScheduler.from_config(sd.scheduler.config)
@@ -209,7 +235,7 @@ def test_both_calls_of_a_second_order_sampler_belong_to_one_step(sd: Any) -> Non
     finally:
         sd.scheduler = before
     cat, dog = _hidden(sd, "cat"), _hidden(sd, "dog")
-    assert [bool(torch.equal(hidden, cat)) for hidden, _ in seen] == [True, True, False, False, True, True, False]
+    assert [bool(torch.equal(hidden, cat)) for hidden, _ in seen] == [True, True, False, True, False, True, False]
     assert torch.equal(seen[2][0], dog)
 
 
@@ -270,4 +296,4 @@ def test_one_text_is_read_once(sd: Any) -> None:
         _encode(sd, "[cat|dog] BREAK cat AND cat BREAK dog", negative_prompt="dog", steps=30)
     finally:
         hook.remove()
-    assert len(calls) == 3  # cat, dog, and the empty chunk that the negative prompt is filled up with
+    assert len(calls) == 2  # cat and dog; the negative prompt is repeated where it is shorter

@@ -63,6 +63,13 @@ def test_images_come_with_their_infotext_and_all_facts(client: httpx.Client) -> 
         assert f"Seed: {seed}" in infotext
 
 
+def test_comments_in_prompts_are_left_out_unless_the_option_is_off(client: httpx.Client) -> None:
+    text = "a red apple # ripe"
+    assert read_info(draw(client, prompt=text))["prompt"] == "a red apple"
+    kept = draw(client, prompt=text, override_settings={"enable_prompt_comments": False})
+    assert read_info(kept)["prompt"] == text
+
+
 def test_the_noise_fields_of_a_body_and_of_the_options_are_taken(client) -> None:
     overrides = {"randn_source": "GPU", "eta_noise_seed_delta": 31337}
     answer = draw(client, seed=5, seed_resize_from_w=512, seed_resize_from_h=768, override_settings=overrides)

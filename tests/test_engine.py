@@ -520,3 +520,10 @@ def test_sixty_four_jobs_at_once_give_what_each_gives_alone(studio):
         thread.join(DEADLINE)
     for number, job in enumerate(jobs):
         assert pixels(wait_until_final(job).assets[0]) == draw_fake_image(number, 64, 64).tobytes()
+
+
+def test_comments_in_prompts_are_left_out_where_the_setting_says_so(studio, tmp_path) -> None:
+    asked = ask(prompt="a pear # ripe\non wood", negative_prompt="# nothing")
+    assert studio().submit(asked, ANN).request.prompt == asked.prompt
+    job = studio(root=tmp_path / "other", prompt_comments=True).submit(asked, ANN)
+    assert (job.request.prompt, job.request.negative_prompt) == ("a pear\non wood", "")

@@ -77,6 +77,14 @@ def test_a_tag_in_the_prompt_is_the_lora(studio) -> None:
     assert draw(studio, prompt="a red apple<lora:apple:0.8>") == chosen
 
 
+def test_what_looks_like_a_tag_but_is_no_lora_is_left_out_with_a_notice(studio) -> None:
+    backend, settings = studio
+    context = RecordingContext(settings)
+    tagged = make_request(prompt="a red apple<hypernet:old:1>")
+    assert backend.render(tagged, make_seeds(1), context)[0].image.tobytes() == draw(studio)
+    assert [notice for notice in context.notices if "<hypernet:old:1>" in notice]
+
+
 def test_weight_zero_changes_nothing(studio) -> None:
     assert draw(studio, loras=(LoraUse(name="apple", weight=0.0),)) == draw(studio)
 

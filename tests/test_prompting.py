@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from studio.core.errors import InvalidRequest, ModelBroken
-from studio.core.request import GenerationRequest, LoraUse
+from studio.core.request import GenerationRequest, Hires, LoraUse
+from studio.core.task import Task
 from studio.prompting import styles
 from studio.prompting.chunks import split_chunks
+from studio.prompting.comments import strip_comments, strip_request_comments
 from studio.prompting.emphasis import Segment
-from studio.prompting.networks import extract_loras, move_tags_to_loras
+from studio.prompting.networks import extract_loras, move_tags_to_loras, remove_other_tags
 from studio.prompting.tokens import TokenCounter
 
 CLIP = Path("studio/pipelines/configs/clip_tokenizer")
@@ -54,6 +56,43 @@ def test_lora_tags_are_taken_out(prompt: str, text: str, uses: list[tuple[str, f
         for name, weight, *encoder in uses
     )
     assert extract_loras(prompt) == (text, expected)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "tags"),
+    [
+        ("a <hypernet:x:1> b <hypernet:x:1>", "a  b ", ("<hypernet:x:1>",)),
+        ("<wildcard:a><lyco_2:b>", "", ("<wildcard:a>", "<lyco_2:b>")),
+        ("a < b <3 <b>bold</b> <lora:> <a b:c> <:x>", "a < b <3 <b>bold</b> <lora:> <a b:c> <:x>", ()),
+        ("<think: of\na fox>, fur", ", fur", ("<think: of\na fox>",)),
+    ],
+)
+def test_what_looks_like_a_tag_is_taken_out_too(prompt: str, text: str, tags: tuple[str, ...]) -> None:
+    assert remove_other_tags(prompt) == (text, tags)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("a fox # in winter\nsnow", "a fox\nsnow"),
+        ("# all of it", ""),
+        ("a\n# one\n# two\nb", "a\nb"),
+        ("a\n\nb  \nc #", "a\n\nb  \nc"),
+        ("no comment ", "no comment "),
+    ],
+)
+def test_comments_end_with_their_line(prompt: str, text: str) -> None:
+    assert strip_comments(prompt) == text
+
+
+def test_comments_are_left_out_of_every_prompt_of_a_request() -> None:
+    step = GenerationRequest(task=Task.IMG2IMG, prompt="c#d")
+    request = GenerationRequest(
+        prompt="a#b", negative_prompt="#x", template="{a|b}#c", hires=Hires(prompt="h#i"), then=(step,)
+    )
+    found = strip_request_comments(request)
+    assert (found.prompt, found.negative_prompt, found.template) == ("a", "", "{a|b}")
+    assert (found.hires.prompt, found.then[0].prompt) == ("h", "c")
 
 
 def test_a_weight_that_is_no_number_is_refused() -> None:

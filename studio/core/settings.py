@@ -55,6 +55,9 @@ class Settings:
     fallback_model: str = setting_field(
         "", "Model to use if a job's model is missing, broken or out of memory. Empty: none.", group="Models"
     )
+    prompt_comments: bool = setting_field(
+        False, "Leave out of prompts what stands between a # and the end of its line.", group="Models"
+    )
     device: str = setting_field(
         "auto", "Device for local models.", group="Models", choices=("auto", "cuda", "mps", "cpu")
     )

@@ -11,6 +11,7 @@ from studio.core.errors import ModelBroken
 from studio.core.lora_tags import split_tags
 from studio.prompting import grammar
 from studio.prompting.chunks import TokenGroup, split_chunks
+from studio.prompting.networks import remove_other_tags
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -46,9 +47,9 @@ class TokenCounter:
         return self._length
 
     def count(self, text: str) -> tuple[int, int]:
-        """(tokens used, tokens that fit), as A1111 shows them: 12 of 75, 80 of 150. Syntax and LoRA tags are not
+        """(tokens used, tokens that fit), as A1111 shows them: 12 of 75, 80 of 150. Syntax and tags are not
         counted; of a prompt that changes while it is drawn, the longest text counts."""
-        plain, _ = split_tags(text)
+        plain, _ = remove_other_tags(split_tags(text)[0])
         used = max(
             split_chunks(condition.parts, self._remembered, length=self._length, comma=self._comma)[1]
             for stage in grammar.schedule_prompt(plain, _STEPS)

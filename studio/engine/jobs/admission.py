@@ -32,6 +32,7 @@ from studio.engine.models.fallback_request import adapt, format_fallback_notice
 from studio.engine.models.model_choice import choose_model
 from studio.engine.models.model_list import Models
 from studio.engine.storage.inputs import Images
+from studio.prompting.comments import strip_request_comments
 from studio.prompting.wildcards import Wildcards
 
 _SOURCE = "source"  # stands for an image of which only the size is known
@@ -73,6 +74,8 @@ class Admission:
                 gone.
         """
         check_all_texts(request, "request")
+        if settings.prompt_comments:
+            request = strip_request_comments(request)
         models = self._models
         request, notes = self._replace_retired_model(request)
         named = self._name_models(request, user, settings)

@@ -3,6 +3,7 @@ with CLIP encoders."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     import torch
 
 
+_MAX_TOKENS = 40 * 77  # of one text, when it is repeated to the length of another
+
+
 @dataclass(frozen=True)
 class _State:
-    """The embeddings that the UNet reads until `end` steps are done."""
+    """The embeddings that the UNet reads up to its call `end`, counted from 0."""
 
     end: int
     positive: tuple[Embeds, ...]
@@ -51,16 +55,14 @@ class Conditioning:
             found |= {"pooled_prompt_embeds": pooled, "negative_pooled_prompt_embeds": negative_pooled}
         return found
 
-    def at_step(self, step: int, *, guided: bool | None = None) -> dict[str, Any] | None:
-        """The return value of `callback_on_step_end`, called with `step` - 1, that gives `step` its own embeddings;
-        None if they stay.
+    def at_call(self, call: int, *, guided: bool | None = None) -> dict[str, Any] | None:
+        """The return value of `callback_on_step_end`, called with `call` - 1, that gives the UNet's call `call` its own
+        embeddings; None if they stay.
 
-        `guided` means that the pipeline runs negative and positive as one batch; by default the pipeline decides. Of a
-        sampler that calls the UNet twice per step, both calls belong to the same step of the prompt.
+        `guided` means that the pipeline runs negative and positive as one batch; by default the pipeline decides.
         """
-        order = getattr(self._pipe.scheduler, "order", 1)
-        state = self._find_state(step // order)
-        if step < 1 or state is self._find_state((step - 1) // order):
+        state = self._find_state(call)
+        if call < 1 or state is self._find_state(call - 1):
             return None
         hidden, pooled = self._build_positive(state)
         if self._pipe.do_classifier_free_guidance if guided is None else guided:
@@ -78,8 +80,8 @@ class Conditioning:
         left behind; with one condition nothing is done."""
         return compose_conditions(pipe.unet, self._weights, self._images) if len(self._weights) > 1 else nullcontext()
 
-    def _find_state(self, step: int) -> _State:
-        return next((state for state in self._states if step < state.end), self._states[-1])
+    def _find_state(self, call: int) -> _State:
+        return next((state for state in self._states if call <= state.end), self._states[-1])
 
     def _build_positive(self, state: _State) -> tuple[torch.Tensor, torch.Tensor | None]:
         return self._batch_conditions(state.positive)
@@ -106,16 +108,20 @@ def encode_prompts(
 ) -> Conditioning:
     """The conditioning of `request` for one pass of `pipe` with `steps` steps over `images` images.
 
-    LoRA tags are to be taken out before. `first_pass`, the steps of the pass before, makes this a hires pass whose
-    editing counts on as A1111's does; without it, editing counts from this pass's own first step. All conditions get
-    the same number of chunks; an empty negative prompt of an SDXL checkpoint that asks for it
-    (`force_zeros_for_empty_prompt`) is all zeros. What the encoders read is kept in `cache`.
+    Tags are to be taken out before. Editing counts as A1111 does: calls of the UNet from 0, of which samplers of second
+    order make two a step, and a text holds up to and with the call that its number names. `first_pass`, the steps of
+    the pass before, makes this a hires pass whose editing counts on; without it, editing counts from this pass's own
+    first step. Texts of fewer chunks than others are repeated, which changes nothing for attention; an empty negative
+    prompt of an SDXL checkpoint that asks for it (`force_zeros_for_empty_prompt`) is all zeros. What the encoders read
+    is kept in `cache`.
 
     Raises:
         InvalidRequest: a clip skip beyond the encoder's layers.
     """
-    positive = grammar.schedule_prompt(request.prompt, steps, first_pass=first_pass)
-    negative = grammar.schedule_prompt(request.negative_prompt, steps, first_pass=first_pass, conjunction=False)
+    calls = getattr(pipe.scheduler, "prompt_calls", getattr(pipe.scheduler, "order", 1))
+    before = None if first_pass is None else first_pass * calls
+    positive = grammar.schedule_prompt(request.prompt, steps * calls, first_pass=before)
+    negative = grammar.schedule_prompt(request.negative_prompt, steps * calls, first_pass=before, conjunction=False)
     embedder = _Embedder(pipe, request.clip_skip, cache or PromptCache())
     zero = not request.negative_prompt.strip() and bool(getattr(pipe.config, "force_zeros_for_empty_prompt", False))
     spans = [
@@ -129,11 +135,9 @@ def encode_prompts(
         )
         for end in sorted({stage.end for stage in (*positive, *negative)})
     ]
-    length = max(embedder.chunks(parts) for _, conditions, against in spans for parts in (*conditions, against))
     states: list[_State] = []
     for end, conditions, against in spans:
-        for_it = tuple(embedder.embed(parts, length) for parts in conditions)
-        against_it = embedder.embed(against, length)
+        for_it, against_it = _align_lengths([embedder.embed(parts) for parts in conditions], embedder.embed(against))
         states.append(_State(end, for_it, against_it.to_zeros() if zero and embedder.pooled else against_it))
     return Conditioning(pipe, states, tuple(condition.weight for condition in positive[0].conditions), images)
 
@@ -143,31 +147,48 @@ class _Embedder:
 
     def __init__(self, pipe: Any, clip_skip: int | None, cache: PromptCache) -> None:
         self._encoders = build_encoders(pipe, clip_skip, cache)
-        self._chunked: dict[tuple[Part, ...], list[list[Chunk]]] = {}
-        self._embedded: dict[tuple[tuple[Part, ...], int], Embeds] = {}
+        self._embedded: dict[tuple[Part, ...], Embeds] = {}
         self.pooled = any(encoder.pools for encoder in self._encoders)
 
-    def chunks(self, parts: tuple[Part, ...]) -> int:
-        """How many chunks the text takes."""
-        if parts not in self._chunked:
-            self._chunked[parts] = [encoder.chunks(parts) for encoder in self._encoders]
-        return max(map(len, self._chunked[parts]))
-
-    def embed(self, parts: tuple[Part, ...], length: int) -> Embeds:
-        """The text as `length` chunks, the missing ones empty; the encoders' widths side by side, pooled from the first
-        chunk."""
+    def embed(self, parts: tuple[Part, ...]) -> Embeds:
+        """The text in as many chunks as it takes; the encoders' widths side by side, pooled from the first chunk."""
         import torch
 
-        if (parts, length) not in self._embedded:
-            self.chunks(parts)
+        if parts not in self._embedded:
+            chunked = [encoder.chunks(parts) for encoder in self._encoders]
+            length = max(map(len, chunked))
             read = [
                 [encoder.read(chunk) for chunk in (chunks + [Chunk()] * length)[:length]]
-                for encoder, chunks in zip(self._encoders, self._chunked[parts], strict=True)
+                for encoder, chunks in zip(self._encoders, chunked, strict=True)
             ]
             rows = [torch.cat([embeds.hidden for embeds in row], dim=1) for row in read]
             hidden = torch.cat([row.to(rows[-1].dtype) for row in rows], dim=-1)
-            self._embedded[parts, length] = Embeds(hidden, read[-1][0].pooled)
-        return self._embedded[parts, length]
+            self._embedded[parts] = Embeds(hidden, read[-1][0].pooled)
+        return self._embedded[parts]
+
+
+def _align_lengths(conditions: Sequence[Embeds], against: Embeds) -> tuple[tuple[Embeds, ...], Embeds]:
+    """Conditions and negative with the same number of tokens. Of conditions that AND joins the shorter ones are filled
+    up with their last token, as A1111 does; then everything is repeated whole, which attention does not notice, or, of
+    very many chunks, filled up with its beginning."""
+    import torch
+
+    longest = max(embeds.hidden.shape[1] for embeds in conditions)
+    length = math.lcm(longest, against.hidden.shape[1])
+    if length > _MAX_TOKENS:
+        length = max(longest, against.hidden.shape[1])
+
+    def repeat(embeds: Embeds) -> Embeds:
+        times = -(-length // embeds.hidden.shape[1])
+        return Embeds(embeds.hidden.repeat(1, times, 1)[:, :length], embeds.pooled)
+
+    filled = [
+        Embeds(
+            torch.cat([one.hidden, one.hidden[:, -1:].expand(-1, longest - one.hidden.shape[1], -1)], dim=1), one.pooled
+        )
+        for one in conditions
+    ]
+    return tuple(map(repeat, filled)), repeat(against)
 
 
 def _find_stage(stages: tuple[grammar.PromptStage, ...], end: int) -> grammar.PromptStage:

@@ -147,7 +147,7 @@ def _make_step_callback(
         calls = getattr(pipe, "num_timesteps", task.steps)  # samplers of second order call the model twice a step
         shown = preview if preview is not None and can_show(pipe, tensors["latents"]) else None
         progress.step((index + 1) * task.steps // calls, shown)
-        changed = conditions.at_step(index + 1) if conditions is not None and index + 1 < calls else None
+        changed = conditions.at_call(index + 1) if conditions is not None and index + 1 < calls else None
         return changed or {}
 
     return after_step

@@ -37,6 +37,7 @@ class LevelScheduler:
         self._trained: list[float] = (((1 - self.alphas_cumprod) / self.alphas_cumprod) ** 0.5).tolist()
         self._formula = FORMULAS[sampler]
         self.order = max(1, self._formula.calls)
+        self.prompt_calls = 2 if self._formula.second_order else 1
         self.noise_sampler_seed: Sequence[int] | None = None
         self.batch_positions: Sequence[int] | None = None
         self.clean: torch.Tensor | None = None

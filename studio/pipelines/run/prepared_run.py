@@ -73,6 +73,9 @@ class PassRunner:
             ExitStack() as stack,
         ):
             held.report_notices(self.ctx.add_notice)
+            if what.removed_tags:
+                tags = ", ".join(what.removed_tags)
+                self.ctx.add_notice(f"Left out of the prompt: {tags}. Only LoRAs are written as tags.")
             loaded = held.load_vae(what.vae)
             for notice in (*held.adapters.apply(held.pipe, what.loras), *loaded.notices):
                 self.ctx.add_notice(notice)

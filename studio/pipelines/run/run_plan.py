@@ -17,7 +17,7 @@ from studio.pipelines.load_notices import report_unused_weights
 from studio.pipelines.registry import PipelineRegistry
 from studio.pipelines.run import diffusion, embeddings
 from studio.pipelines.run.lora import find_loras
-from studio.prompting.networks import extract_loras, move_tags_to_loras
+from studio.prompting.networks import extract_loras, move_tags_to_loras, remove_other_tags
 
 if TYPE_CHECKING:
     from studio.pipelines.accelerate.accelerator import Accelerator
@@ -52,7 +52,8 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class PassPlan:
-    """One pass with everything looked up and checked. `request` is resolved."""
+    """One pass with everything looked up and checked. `request` is resolved; `removed_tags` stood in its prompt and
+    named nothing that there is."""
 
     model: Model
     weight: WeightFile
@@ -61,6 +62,7 @@ class PassPlan:
     loras: tuple[tuple[WeightFile, LoraUse], ...]
     embeddings: tuple[WeightFile, ...]
     vae: WeightFile | None
+    removed_tags: tuple[str, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -84,6 +86,8 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
     model, weight = resources.model(request.model), catalog.checkpoint(request.model)
     spec = catalog.spec(weight)
     request = move_tags_to_loras(request)
+    prompt, removed = remove_other_tags(request.prompt)
+    request = request.replace(prompt=prompt)
     request = diffusion.resolve_defaults(
         request.replace(negative_prompt=extract_loras(request.negative_prompt)[0]), model
     )
@@ -99,6 +103,7 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
         loras=loras,
         embeddings=tuple(files),
         vae=catalog.find(WeightKind.VAE, request.vae) if request.vae else None,
+        removed_tags=removed,
     )
 
 

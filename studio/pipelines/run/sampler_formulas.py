@@ -372,30 +372,32 @@ def sample_gradient_estimation(x: Latents, levels: Sequence[float], noise: Noise
 @dataclass(frozen=True)
 class SamplerFormula:
     """A formula and the calls that each of its steps makes, 0 where steps differ; `brownian` asks for noise that
-    depends on the levels and the seed alone; `drop_level` counts one level more and leaves out the last but one."""
+    depends on the levels and the seed alone; `drop_level` counts one level more and leaves out the last but one. With
+    `second_order` prompt editing counts two calls a step, as A1111 does for these."""
 
     formula: Formula
     calls: int = 1
     brownian: bool = False
     drop_level: bool = False
+    second_order: bool = False
 
 
 FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
     {
         "Euler": SamplerFormula(sample_euler),
         "Euler a": SamplerFormula(sample_euler_ancestral),
-        "Heun": SamplerFormula(sample_heun, calls=2),
+        "Heun": SamplerFormula(sample_heun, calls=2, second_order=True),
         "LMS": SamplerFormula(sample_lms),
-        "DPM2": SamplerFormula(sample_dpm2, calls=2, drop_level=True),
-        "DPM2 a": SamplerFormula(sample_dpm2_ancestral, calls=2, drop_level=True),
-        "DPM++ 2S a": SamplerFormula(sample_dpmpp_2s_ancestral, calls=2),
+        "DPM2": SamplerFormula(sample_dpm2, calls=2, second_order=True, drop_level=True),
+        "DPM2 a": SamplerFormula(sample_dpm2_ancestral, calls=2, second_order=True, drop_level=True),
+        "DPM++ 2S a": SamplerFormula(sample_dpmpp_2s_ancestral, calls=2, second_order=True),
         "DPM++ 2M": SamplerFormula(sample_dpmpp_2m),
-        "DPM++ SDE": SamplerFormula(sample_dpmpp_sde, calls=2, brownian=True),
+        "DPM++ SDE": SamplerFormula(sample_dpmpp_sde, calls=2, second_order=True, brownian=True),
         "DPM++ 2M SDE": SamplerFormula(sample_dpmpp_2m_sde, brownian=True),
         "DPM++ 2M SDE Heun": SamplerFormula(sample_dpmpp_2m_sde_heun, brownian=True),
         "DPM++ 3M SDE": SamplerFormula(sample_dpmpp_3m_sde, brownian=True, drop_level=True),
         "DPM fast": SamplerFormula(sample_dpm_fast, calls=0),
-        "Restart": SamplerFormula(sample_restart, calls=0),
+        "Restart": SamplerFormula(sample_restart, calls=0, second_order=True),
         "HeunPP2": SamplerFormula(sample_heunpp2, calls=0),
         "IPNDM": SamplerFormula(sample_ipndm),
         "RES multistep": SamplerFormula(sample_res_multistep),

@@ -81,6 +81,7 @@ DEFAULT_OPTIONS: Mapping[str, Any] = MappingProxyType(
         "enable_quantization": False,
         "emphasis": "Original",
         "enable_emphasis": True,
+        "enable_prompt_comments": True,
         "enable_batch_seeds": True,
         "comma_padding_backtrack": 20,
         "CLIP_stop_at_last_layers": 1,

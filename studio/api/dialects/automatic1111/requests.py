@@ -28,6 +28,7 @@ from studio.core.settings import Settings
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
+from studio.prompting.comments import strip_request_comments
 from studio.prompting.styles import apply_styles, load_styles
 
 # Always-on scripts of AUTOMATIC1111 itself, which have no counterpart here and are passed over.
@@ -108,7 +109,7 @@ class RequestBuilder:
 
     def _build_common(self, body: Body, task: Task) -> GenerationRequest:
         overrides = body.override_settings or {}
-        chosen = {**self._options, **{name: value for name, value in overrides.items() if value is not None}}
+        chosen = self._choose_options(body)
         models = self._list_models()
         sampler, schedule = self._read_sampler(body, models)
         known = load_styles()
@@ -142,6 +143,11 @@ class RequestBuilder:
             then=self._build_face_step(body, chosen),
             file=_read_file_format(chosen),
         )
+
+    def _choose_options(self, body: Body) -> dict[str, Any]:
+        """The caller's options with what the body puts in their place."""
+        overrides = body.override_settings or {}
+        return {**self._options, **{name: value for name, value in overrides.items() if value is not None}}
 
     def _list_models(self) -> Sequence[Model]:
         return self._studio.engine.models()
@@ -235,6 +241,8 @@ class RequestBuilder:
 
     def _finish(self, request: GenerationRequest, body: Body) -> BuiltRequest:
         model = self._studio.engine.model(request.model, request.task)
+        if self._choose_options(body).get("enable_prompt_comments"):
+            request = strip_request_comments(request)
         fitted, notes = fit_to_model(request.replace(model=model.id), model)
         return BuiltRequest(request=fitted, body=body, units=self._units, notes=(*self._notes, *notes))
 
