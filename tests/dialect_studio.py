@@ -28,7 +28,7 @@ DRAWING = Model(
     id="fake",
     title="Fake",
     family="fake",
-    tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG, Task.INPAINT, Task.EDIT, Task.OUTPAINT, Task.UPSCALE}),
+    tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG, Task.INPAINT, Task.DETAIL, Task.EDIT, Task.OUTPAINT, Task.UPSCALE}),
     sampling=Sampling(combinations={"Euler": SCHEDULES, "DPM++ 2M": SCHEDULES}),
     sizes=SIZES,
 )

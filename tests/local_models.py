@@ -135,6 +135,8 @@ class FakeAnnotators:
         self.asked.append(words)
         return self.found.resize(image.size, Image.Resampling.NEAREST)
 
+    def check_search(self) -> None: ...
+
     def find_foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
         return self.front.resize(image.size, Image.Resampling.NEAREST)
 

@@ -21,6 +21,7 @@ from serving import RunningStudio, serve_studio, wait_until
 
 from studio.api.error_responses import clean_json
 from studio.api.schemas import CreateBody
+from studio.core.detailer import Detailer
 from studio.core.errors import ModelBroken, OutOfMemory
 from studio.core.model import Model
 from studio.core.request import GenerationRequest, Hires, LoraUse, Saving
@@ -278,6 +279,7 @@ def test_every_field_reaches_the_request() -> None:
             "vae": "v",
             "loras": [{"name": "l", "weight": 0.5}],
             "hires": {"scale": 1.5, "denoising_strength": 0.4, "guidance_scale": 5},
+            "detailers": [{"target": "hands", "guidance_scale": 5, "width": 512, "height": 768}, {}],
             "saving": "time",
             "fallbacks": ["b"],
             "axes": [{"parameter": "Steps", "values": ["1", "2"]}],
@@ -294,6 +296,7 @@ def test_every_field_reaches_the_request() -> None:
     assert (request.aspect, request.guidance, request.saving) == ("16:9", 7.0, Saving.TIME)
     assert request.loras == (LoraUse(name="l", weight=0.5),)
     assert request.hires == Hires(scale=1.5, strength=0.4, guidance=5.0)
+    assert request.detailers == (Detailer(target="hands", guidance=5.0, width=512, height=768), Detailer())
     assert request.axes[0].values == ("1", "2")
     edited = {
         "task",

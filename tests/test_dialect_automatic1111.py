@@ -17,6 +17,7 @@ from PIL import Image
 from serving import PASSWORDS, RunningStudio, wait_until
 from test_catalog import lora, write
 
+from studio.core.detailer import Detailer
 from studio.core.request_choices import MaskedContent, Resize
 from studio.core.request_parts import ControlMode
 from studio.core.source_type import EDITED, GENERATED
@@ -417,6 +418,41 @@ def test_a_unit_steers_and_adds_its_map_once_for_each_pass(tmp_path: Path) -> No
         missing = {**unit, "model": "none such"}
         body = {"alwayson_scripts": {"controlnet": {"args": [missing]}}}
         assert client.post(f"{API}/txt2img", json=body).status_code == 422
+
+
+FACE = {"ad_model": "face_yolov8n.pt", "ad_denoising_strength": 0.45, "ad_use_steps": True, "ad_steps": 9}
+
+
+def test_adetailer_becomes_detailers(client: httpx.Client, served: RunningStudio) -> None:
+    hat = {"ad_model": "yolov8x-worldv2.pt", "ad_model_classes": "a hat", "ad_prompt": "felt", "ad_restore_face": True}
+    off = {"ad_model": "hand_yolov8n.pt", "ad_tap_enable": False}
+    answer = draw(client, alwayson_scripts={"ADetailer": {"args": [True, False, FACE, hat, off, {"ad_model": "None"}]}})
+    expected = (
+        Detailer(strength=0.45, steps=9, confidence=0.3),
+        Detailer(target="a hat", prompt="felt", confidence=0.3),
+    )
+    assert served.backend.seen[-1][0].detailers == expected
+    info = read_info(answer)
+    assert "ADetailer model: face_yolov8n.pt" in info["infotexts"][0]
+    assert info["extra_generation_params"]["ADetailer steps"] == "9"
+    assert any("ad_restore_face" in note for note in info["notices"])
+    draw(client, infotext=info["infotexts"][0], seed=8)
+    assert served.backend.seen[-1][0].detailers == expected, "an infotext brings them along"
+    draw(client, alwayson_scripts={"ADetailer": {"args": [False, False, FACE]}})
+    assert served.backend.seen[-1][0].detailers == ()
+    only = {"args": [True, True, FACE]}
+    draw(client, "img2img", init_images=[encode(make_png())], alwayson_scripts={"ADetailer": only})
+    assert served.backend.seen[-1][0].task is Task.DETAIL
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["face", [{"ad_model": "no_such.pt"}], [{**FACE, "ad_confidence": 5}], [FACE] * 5],
+)
+def test_arguments_of_adetailer_that_are_none_are_refused(client: httpx.Client, arguments: Any) -> None:
+    body = {"prompt": "x", "alwayson_scripts": {"ADetailer": {"args": arguments}}}
+    answer = client.post(f"{API}/txt2img", json=body)
+    assert answer.status_code == 400, answer.text
 
 
 def test_webuiapi_works_as_with_automatic1111(served: RunningStudio) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fakes import draw_fake_image
 
+from studio.core.detailer import Detailer
 from studio.core.errors import BadImage, InvalidRequest
 from studio.core.field_spec import get_field
 from studio.core.finish import (
@@ -122,6 +123,7 @@ FINISH = GenerationRequest(
                 task=Task.RESTORE_FACES, model="restorer/gfpgan", faces=FaceRestoration(visibility=0.5, fidelity=0.75)
             )
         ],
+        [GenerationRequest(task=Task.DETAIL, model="sdxl", detailers=(Detailer(target="a hat", count=2),))],
         [GenerationRequest(task=Task.REMOVE_BACKGROUND, model="background/u2netp")],
         [FINISH],
         [
@@ -138,6 +140,7 @@ FINISH = GenerationRequest(
         [
             UPSCALE,
             GenerationRequest(task=Task.RESTORE_FACES, faces=FaceRestoration()),
+            GenerationRequest(task=Task.DETAIL, detailers=(Detailer(prompt="a face", width=512, height=512),)),
             GenerationRequest(task=Task.REMOVE_BACKGROUND),
             FINISH,
         ],

@@ -14,7 +14,9 @@ from fakes import FAKE_MODEL
 
 from studio.api.field_bodies import build_body, read_body
 from studio.api.request_bodies import EditBody
-from studio.api.schemas import HiresBody
+from studio.api.schemas import DetailerBody, HiresBody
+from studio.core.detailer import Detailer
+from studio.core.detailer_fields import DETAILER_FIELDS
 from studio.core.errors import InvalidRequest
 from studio.core.feature import Feature
 from studio.core.field_spec import FieldSpec, GridAxis, Group, InfotextKey, Limits, Widget
@@ -38,6 +40,7 @@ STRUCTURED_FIELDS = {
     "task",
     "loras",
     "hires",
+    "detailers",
     "axes",
     "source",
     "batch",
@@ -61,6 +64,7 @@ STRUCTURED = {GenerationRequest: STRUCTURED_FIELDS, Upscale: {"second", "base"},
 TABLES = {
     GenerationRequest: REQUEST_FIELDS,
     Hires: HIRES_FIELDS,
+    Detailer: DETAILER_FIELDS,
     Inpaint: INPAINT_FIELDS,
     Outpaint: OUTPAINT_FIELDS,
     Upscale: UPSCALE_FIELDS,
@@ -72,6 +76,7 @@ TABLES = {
 PLACES: dict[type, Callable[[dict[str, Any]], dict[str, Any]]] = {  # where a request has each part
     GenerationRequest: lambda data: data,
     Hires: lambda data: {"hires": data},
+    Detailer: lambda data: {"detailers": [data]},
     Inpaint: lambda data: {"inpaint": data},
     Outpaint: lambda data: {"outpaint": data},
     Upscale: lambda data: {"upscale": data},
@@ -239,7 +244,7 @@ def test_a_number_beyond_its_limits_is_refused_by_its_label(spec: FieldSpec) -> 
 
 
 def test_the_http_bodies_have_every_field_with_its_range() -> None:
-    for body, fields in ((EditBody, REQUEST_FIELDS), (HiresBody, HIRES_FIELDS)):
+    for body, fields in ((EditBody, REQUEST_FIELDS), (HiresBody, HIRES_FIELDS), (DetailerBody, DETAILER_FIELDS)):
         properties = body.model_json_schema()["properties"]
         for spec in fields:
             shown = properties[spec.api_name]
@@ -247,6 +252,25 @@ def test_the_http_bodies_have_every_field_with_its_range() -> None:
             choices = shown.get("anyOf", [shown])
             if spec.limits is not None:
                 assert (choices[0]["minimum"], choices[0]["maximum"]) == (spec.limits.low, spec.limits.high)
+
+
+def test_detailers_go_to_the_form_and_come_back() -> None:
+    asked = GenerationRequest(
+        model="fake",
+        detailers=(
+            Detailer(target="a red hat", steps=9, width=64, height=96, prompt="felt"),
+            Detailer(sampler="Euler"),
+        ),
+    )
+    values = dict.fromkeys(field.form_name for field in IN_FORMS) | write_form(asked)
+    assert read_form(values, FAKE_MODEL).detailers == asked.detailers
+    bare = dataclasses.replace(FAKE_MODEL, features=FAKE_MODEL.features - {Feature.DETAILER})
+    assert read_form(values, bare).detailers == ()
+    assert adapt(asked, bare).detailers == ()
+    assert "detailer" in describe_ignored_fields(bare, values)
+    assert read_form({**values, "detailer_on": False}, FAKE_MODEL).detailers == asked.detailers[1:]
+    with pytest.raises(InvalidRequest, match="width or a height"):
+        read_form({**values, "detailer_height": 0}, FAKE_MODEL)
 
 
 ETA = FieldSpec(
@@ -334,7 +358,7 @@ def test_fixed_choices_are_values_of_the_field() -> None:
 def test_the_page_about_the_api_has_every_field_of_the_tables() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert fill_tables(text) == text, "run python -m tools.field_tables"
-    for spec in (*REQUEST_FIELDS, *HIRES_FIELDS, *INPAINT_FIELDS):
+    for spec in (*REQUEST_FIELDS, *HIRES_FIELDS, *DETAILER_FIELDS, *INPAINT_FIELDS):
         assert f"| `{spec.api_name}` |" in text
     with pytest.raises(KeyError):
         fill_tables("<!-- table: nobody -->\n<!-- end -->")

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from serving import RunningStudio, serve_studio
 
 from studio.core.annotate import OptionSpec
+from studio.core.detailer import Detailer
 from studio.core.errors import InvalidRequest
 from studio.core.model import Feature, Model, Sizes
 from studio.core.operations import (
@@ -95,6 +96,14 @@ def filled(request: GenerationRequest) -> dict[str, Any]:
         GenerationRequest(
             task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(width=640, height=480)
         ),
+        GenerationRequest(
+            task=Task.IMG2IMG,
+            model="fake",
+            source=SOURCE,
+            strength=0.4,
+            detailers=(Detailer(), Detailer(target="hands", count=2)),
+        ),
+        GenerationRequest(task=Task.DETAIL, model="fake", source=SOURCE, detailers=(Detailer(strength=0.6),)),
         GenerationRequest(task=Task.EDIT, model="fake", prompt="make it winter", source=SOURCE),
         GenerationRequest(task=Task.ERASE, model="fake", source=SOURCE, mask=MASK),
         GenerationRequest(

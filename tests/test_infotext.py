@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from studio.core.detailer import Detailer
 from studio.core.infotext import format_infotext, parse_infotext
 from studio.core.lora_tags import split_tags
 from studio.core.model import Feature, Model, Sampling
@@ -304,3 +305,59 @@ def test_a_prompt_in_the_line_of_the_pairs_is_kept(text: str, prompt: str, negat
     request = parse_infotext(text).request
     assert (request.prompt, request.negative_prompt) == (prompt, negative)
     assert (request.steps, request.sampler, request.seed) == (20, "Euler", 5)
+
+
+def test_detailers_are_written_as_adetailer_does_and_read_back() -> None:
+    own = Detailer(
+        target="a red hat",
+        prompt="felt, wool [SEP] straw",
+        strength=0.3,
+        count=2,
+        width=512,
+        height=640,
+        steps=9,
+        guidance=3.5,
+        sampler="Euler",
+        schedule="Karras",
+        model="other",
+    )
+    asked = GenerationRequest(prompt="a", detailers=(Detailer(), own, Detailer(target="hands")))
+    text = format_infotext(asked, model=MODEL, width=64, height=64, seed=7)
+    assert "ADetailer model: face_yolov8n.pt, ADetailer denoising strength: 0.4" in text
+    assert "ADetailer model classes 2nd: a red hat" in text
+    assert "ADetailer model 3rd: hand_yolov8n.pt" in text
+    parsed = parse_infotext(text)
+    assert (parsed.request.detailers, parsed.unknown) == (asked.detailers, {})
+
+
+def test_what_adetailer_wrote_is_read_and_what_has_no_place_is_named() -> None:
+    text = (
+        "a cat\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 512x512, Model: m,"
+        ' ADetailer model: mediapipe_face_full, ADetailer prompt: "a face, smiling", ADetailer confidence: 0.3,'
+        " ADetailer dilate erode: 8, ADetailer mask blur: 6, ADetailer denoising strength: 0.45,"
+        " ADetailer inpaint only masked: True, ADetailer inpaint padding: 40, ADetailer use separate sampler: True,"
+        " ADetailer sampler: DPM++ 2M SDE Karras, ADetailer steps: 30, ADetailer mask min ratio: 0.1,"
+        " ADetailer model 2nd: no_such_detector.pt, ADetailer confidence 2nd: 0.3, ADetailer version: 24.11.0"
+    )
+    parsed = parse_infotext(text)
+    (found,) = parsed.request.detailers
+    assert found == Detailer(
+        prompt="a face, smiling",
+        confidence=0.3,
+        grow=8,
+        mask_blur=6,
+        strength=0.45,
+        padding=40,
+        sampler="DPM++ 2M SDE",
+        schedule="Karras",
+    ), "steps count only beside the key that switches them on"
+    assert set(parsed.unknown) == {
+        "ADetailer mask min ratio",
+        "ADetailer model 2nd",
+        "ADetailer confidence 2nd",
+    }
+    for wrong in ("ADetailer confidence: 7", "ADetailer mask blur: many", "ADetailer inpaint padding: -1"):
+        text = f"a\nSteps: 20, Sampler: Euler, Seed: 5, ADetailer model: face_yolov8n.pt, {wrong}"
+        parsed = parse_infotext(text)
+        assert parsed.request.detailers == (Detailer(),)
+        assert list(parsed.unknown) == [wrong.partition(":")[0]]

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from studio.api.schemas import CREATE_FIELDS, EDIT_FIELDS
+from studio.core.detailer_fields import DETAILER_FIELDS
 from studio.core.field_spec import FieldSpec
 from studio.core.fields import HIRES_FIELDS, INPAINT_FIELDS
 from tools.provider_tables import replace_tables
@@ -20,6 +21,7 @@ def fill_tables(text: str) -> str:
     tables: Mapping[str, Callable[[], str]] = {
         "create-fields": lambda: _render_fields(CREATE_FIELDS),
         "edit-fields": lambda: _render_fields(EDIT_FIELDS),
+        "detailer-fields": lambda: _render_fields(DETAILER_FIELDS),
         "hires-fields": lambda: _render_fields(HIRES_FIELDS),
         "inpaint-fields": lambda: _render_fields(INPAINT_FIELDS),
     }

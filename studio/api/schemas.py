@@ -8,6 +8,8 @@ from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 
 from studio.api.field_bodies import Name, StrictModel, Text, build_body, read_body
 from studio.core.codec import decode_json
+from studio.core.detailer import MAX_DETAILERS, Detailer
+from studio.core.detailer_fields import DETAILER_FIELDS
 from studio.core.field_spec import Group, get_field, select_fields
 from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
@@ -47,6 +49,15 @@ class HiresBody(build_body("HiresFields", HIRES_FIELDS)):
     def to_hires(self) -> Hires:
         """The hires pass of a request."""
         return Hires(**read_body(self, HIRES_FIELDS))
+
+
+class DetailerBody(build_body("DetailerFields", DETAILER_FIELDS)):
+    """Faces, or what words name, to find in the finished image and redraw at full resolution. Fields left out are as
+    for the image."""
+
+    def to_detailer(self) -> Detailer:
+        """The detailer of a request."""
+        return Detailer(**read_body(self, DETAILER_FIELDS))
 
 
 class AxisBody(StrictModel):
@@ -98,6 +109,9 @@ class CreateBody(build_body("CreateFields", CREATE_FIELDS)):
     prompt: Text = Field(description=PROMPT_HELP)
     loras: list[LoraBody] = Field(default=[], max_length=50)
     hires: HiresBody | None = None
+    detailers: list[DetailerBody] = Field(
+        default=[], max_length=MAX_DETAILERS, description="Areas of each image to find and redraw."
+    )
     fallbacks: list[Name] = Field(
         default=[],
         max_length=8,
@@ -128,6 +142,7 @@ class CreateBody(build_body("CreateFields", CREATE_FIELDS)):
                 LoraUse(name=lora.name, weight=lora.weight, encoder_weight=lora.encoder_weight) for lora in self.loras
             ),
             hires=None if self.hires is None else self.hires.to_hires(),
+            detailers=tuple(one.to_detailer() for one in self.detailers),
             fallbacks=tuple(self.fallbacks),
             axes=tuple(Axis(parameter=axis.parameter, values=tuple(axis.values)) for axis in self.axes),
         )

@@ -65,6 +65,10 @@ class InvalidRequest(StudioError):
     status = 400
 
 
+class NothingFound(InvalidRequest):
+    """What was searched for is not in the image."""
+
+
 class BadImage(InvalidRequest):
     code = "BAD_IMAGE"
     title = "Unusable image"

@@ -20,6 +20,7 @@ class Feature(StrEnum):
     VAE = "VAE choice"
     LORA = "LoRA"
     HIRES = "hires pass"
+    DETAILER = "detailer"
     EMBEDDING = "textual inversion"
     STRENGTH = "denoising strength"
     CONTROL = "ControlNet"

@@ -44,6 +44,7 @@ class Group(StrEnum):
     LOOPS = "loops"
     SEARCH = "search"
     HIRES = "hires"
+    DETAILER = "detailer"
     INPAINT = "inpaint"
     OUTPAINT = "outpaint"
     UPSCALE = "upscale"
@@ -64,6 +65,7 @@ class ChoiceSource(StrEnum):
     UPSCALERS = "upscalers"
     FONTS = "fonts"
     ASPECTS = "aspects"
+    DETAIL_TARGETS = "detail targets"
 
 
 @dataclass(frozen=True)

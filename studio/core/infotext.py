@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from studio.core.detailer_infotext import build_detailer_pairs, split_detailer_pairs
 from studio.core.foreign_infotexts import name_noise_source
 from studio.core.infotext_keys import build_pairs, parse_pairs
 from studio.core.lora_tags import split_tags, write_tag
@@ -74,7 +75,7 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one image
     pairs = build_pairs(made, model) | (build_pairs(request.hires) if request.hires is not None else {})
     own_noise = NoiseSource.CPU if model.is_own and Feature.SAMPLER in model.features else ""
     source = pairs.pop("RNG", "") or own_noise  # always named: without it AUTOMATIC1111 takes its GPU's
-    written = [*pairs.items(), ("RNG", source), ("Version", version)]
+    written = [*pairs.items(), ("RNG", source), *build_detailer_pairs(request.detailers), ("Version", version)]
     written.insert(list(pairs).index("Model"), ("Model hash", model_hash))
     lines.append(", ".join(f"{key}: {_quote(value)}" for key, value in written if value))
     return "\n".join(lines).strip()
@@ -113,8 +114,9 @@ def parse_infotext(text: str, kind: type[GenerationRequest] = GenerationRequest)
     where they mean the same. A text without any pairs is taken as a prompt.
     """
     prompt, negative, pairs, repeated = split_infotext(text)
+    detailers, pairs = split_detailer_pairs(pairs)
     request, unknown = parse_pairs(prompt, negative, name_noise_source(pairs), kind)
-    return ParsedInfotext(request, unknown | repeated)
+    return ParsedInfotext(request.replace(detailers=detailers) if detailers else request, unknown | repeated)
 
 
 def split_infotext(text: str) -> tuple[str, str, dict[str, str], dict[str, str]]:

@@ -93,7 +93,7 @@ def _parse_integer(text: str) -> int:
     return int(text) if text.lstrip("+-").isdigit() else int(value)
 
 
-def _parse_key(specs: list[FieldSpec], text: str) -> Changes:
+def parse_key(specs: list[FieldSpec], text: str) -> Changes:
     """The fields that a key's text sets; raises ValueError where it is malformed."""
     if len(specs) > 1:
         match = re.fullmatch(r"(\d+)\s*[x×]\s*(\d+)", text)
@@ -117,7 +117,7 @@ def _parse_hires_key(specs: list[FieldSpec], text: str) -> Changes:
     """As `_parse_key`, without what A1111 writes as 0 or "Use same …" because it is taken from the first pass."""
     if text.startswith("Use same"):
         return {}
-    changes = _parse_key(specs, text)
+    changes = parse_key(specs, text)
     return {spec.name: changes[spec.name] for spec in specs if changes[spec.name] != spec.empty} | {
         name: value for name, value in changes.items() if name not in {spec.name for spec in specs}
     }
@@ -140,7 +140,7 @@ def parse_pairs(
                 request.replace(hires=Hires(**{**hires, **changes}))
                 hires |= changes
             elif key in first:
-                request = request.replace(**_parse_key(first[key], text))
+                request = request.replace(**parse_key(first[key], text))
             else:
                 unknown[key] = text
         except (ValueError, OverflowError, InvalidRequest):

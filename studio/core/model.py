@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from studio.core.annotate import OptionSpec
+from studio.core.detailer import Detailer
 from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.feature import Feature
 from studio.core.request import GenerationRequest, Task, parse_aspect
@@ -190,6 +191,8 @@ class Model:
         self._check_sampler(request.sampler, request.schedule)
         if request.hires is not None:
             self._check_sampler(request.hires.sampler, request.hires.schedule)
+        for detailer in request.detailers:
+            self._check_detailer(detailer)
 
     def get_size(self, request: GenerationRequest) -> tuple[int, int]:
         """The (width, height) in px of the first pass."""
@@ -204,6 +207,13 @@ class Model:
         step = self.sizes.multiple
         width, height = (round(side * request.hires.scale / step) * step for side in self.get_size(request))
         return width, height
+
+    def _check_detailer(self, detailer: Detailer) -> None:
+        if detailer.model is not None:  # its backend checks against that one
+            return
+        if detailer.width is not None and detailer.height is not None:
+            self._check_size(detailer.width, detailer.height, what="detailer size")
+        self._check_sampler(detailer.sampler, detailer.schedule if detailer.sampler else None)
 
     def _check_size(self, width: int, height: int, *, what: str) -> None:
         sizes = self.sizes
@@ -244,6 +254,7 @@ def find_used_features(request: GenerationRequest) -> frozenset[Feature]:
     structured = {
         Feature.LORA: bool(request.loras),
         Feature.HIRES: request.hires is not None,
+        Feature.DETAILER: bool(request.detailers),
         Feature.CONTROL: request.task is not Task.PREPROCESS and bool(request.control),
         Feature.REFERENCE: request.task is not Task.STYLE_TRANSFER and bool(request.references),
     }

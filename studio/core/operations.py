@@ -29,6 +29,7 @@ class Part(StrEnum):
     DRAWING = "drawing"
     BATCH = "batch"
     CONTROL = "control"
+    DETAILER = "detailer"
     REFERENCE = "reference"
 
 
@@ -66,10 +67,13 @@ _DRAWING_FIELDS = (
     "loras",
     "control",
     "references",
+    "detailers",
 )
-_DRAWING_PARTS = frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE, Part.CONTROL, Part.REFERENCE})
+_DRAWING_PARTS = frozenset(
+    {Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE, Part.CONTROL, Part.REFERENCE, Part.DETAILER}
+)
 _SEARCH_PARTS = frozenset({Part.PROMPT, Part.SEARCH, Part.MASK, Part.DRAWING, Part.STRENGTH, Part.INPAINT})
-_FOLLOWING_PARTS = frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE})
+_FOLLOWING_PARTS = frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE, Part.DETAILER})
 _INPAINT_MODELS = "a Stable Diffusion, SDXL or FLUX checkpoint, or a cloud provider with a key"
 _SEARCH_MODELS = "a text-prompted segmentation model (see Configurations), or a cloud provider with a key"
 
@@ -155,6 +159,14 @@ OPERATIONS: tuple[Operation, ...] = (
         would=_SEARCH_MODELS,
     ),
     Operation(
+        task=Task.DETAIL,
+        title="Detail faces & objects",
+        help="Find faces, or what you name, and redraw them at full resolution.",
+        takes=("prompt", "negative_prompt", "steps", "guidance", "sampler", "seed", "loras", "detailers"),
+        parts=frozenset({Part.PROMPT, Part.DRAWING, Part.DETAILER, Part.BATCH}),
+        would=_INPAINT_MODELS,
+    ),
+    Operation(
         task=Task.SKETCH,
         title="Sketch to image",
         help="Turn a drawing into an image that follows its lines.",
@@ -227,6 +239,7 @@ def get_visible_parts(operation: Operation, model: Model | None) -> frozenset[Pa
         Part.MASK: Part.SEARCH in operation.parts and not model.is_own,  # a service searches by itself
         Part.CONTROL: Feature.CONTROL not in model.features,
         Part.REFERENCE: Feature.REFERENCE not in model.features,
+        Part.DETAILER: Feature.DETAILER not in model.features,
         Part.STRENGTH: Feature.STRENGTH not in model.features,
     }
     return frozenset(part for part in operation.parts if not lacking.get(part))

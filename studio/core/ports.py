@@ -165,7 +165,11 @@ class Annotators(Protocol):
 
     def find(self, words: str, image: Image.Image, ctx: JobContext) -> Image.Image:
         """A mask (mode L, the image's size, white where it is) of what `words` name in `image`; raises as `annotate`,
-        and InvalidRequest when nothing is found."""
+        and NothingFound."""
+        ...
+
+    def check_search(self) -> None:
+        """Raises NotConfigured when `find` cannot work because its weights are not here."""
         ...
 
     def find_foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:

@@ -1,5 +1,5 @@
 """The texts of a request that are drawn from, in one order: prompt and negative prompt of the first pass, of the hires
-pass, and of each step that follows."""
+pass, of each step that follows, and of each detailer."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def list_templates(request: GenerationRequest) -> tuple[str, ...]:
         hires.prompt if hires is not None else "",
         hires.negative_prompt if hires is not None else "",
         *(text for step in request.then for text in _list_step_templates(step)),
+        *(text for one in request.detailers for text in (one.prompt, one.negative_prompt)),
     )
 
 
@@ -30,10 +31,14 @@ def put_texts(request: GenerationRequest, texts: Sequence[str]) -> GenerationReq
     changed = request.replace(prompt=texts[0], negative_prompt=negative, drawn=())
     if changed.hires is not None:
         changed = changed.replace(hires=dataclasses.replace(changed.hires, prompt=texts[2], negative_prompt=texts[3]))
-    pairs = zip(texts[_FIRST_TEXTS::2], texts[_FIRST_TEXTS + 1 :: 2], strict=True)
-    steps = zip(changed.then, pairs, strict=True)
+    pairs = list(zip(texts[_FIRST_TEXTS::2], texts[_FIRST_TEXTS + 1 :: 2], strict=True))
+    steps = zip(changed.then, pairs, strict=False)
+    details = zip(changed.detailers, pairs[len(changed.then) :], strict=False)  # a fallback model may have none
     return changed.replace(
-        then=tuple(step.replace(prompt=prompt, negative_prompt=negative) for step, (prompt, negative) in steps)
+        then=tuple(step.replace(prompt=prompt, negative_prompt=negative) for step, (prompt, negative) in steps),
+        detailers=tuple(
+            dataclasses.replace(one, prompt=prompt, negative_prompt=negative) for one, (prompt, negative) in details
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from studio.core.codec import decode_json, encode_json
+from studio.core.detailer import MAX_DETAILERS, Detailer
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import check_fields
 from studio.core.fields import MAX_SEED as MAX_SEED
@@ -47,7 +48,7 @@ class GenerationRequest:
     gets its `count` images. In a mask white is what changes. `strength` is the denoising strength, 0 to 1 (for sketch
     and structure: how closely the source is followed). `loops` feeds each image back as the source that many times.
     Tasks with a mask and searches give an image of the source's size, `width` and `height` being the size that is drawn
-    at.
+    at. `detailers` work on each finished image, one after the other.
 
     Prompts may be dynamic (studio.prompting.dynamic). `template` and `negative_template` are then what `prompt` and
     `negative_prompt` are drawn from, and `drawn` holds the texts of each image (see studio.core.prompt_texts), drawn
@@ -90,6 +91,7 @@ class GenerationRequest:
     vae: str | None = None
     loras: tuple[LoraUse, ...] = ()
     hires: Hires | None = None
+    detailers: tuple[Detailer, ...] = ()
     saving: Saving | None = None
     axes: tuple[Axis, ...] = ()
     source: str | None = image_field()
@@ -133,6 +135,8 @@ class GenerationRequest:
             raise InvalidRequest(
                 f"Too many control units; the limit is {MAX_CONTROL_UNITS}.", hint="Remove some of them."
             )
+        if len(self.detailers) > MAX_DETAILERS:
+            raise InvalidRequest(f"Too many detailers; the limit is {MAX_DETAILERS}.", hint="Remove some of them.")
         if len(self.axes) > 3:
             raise InvalidRequest("A grid has at most three axes.", hint="Remove one of them.")
         _check_chain(self)

@@ -18,6 +18,7 @@ class Task(StrEnum):
     SEARCH_RECOLOR = "search_recolor"  # as SEARCH_REPLACE
     REMOVE_BACKGROUND = "remove_background"  # source
     REPLACE_BACKGROUND = "replace_background"  # source, prompt or background, lighting: "replace background & relight"
+    DETAIL = "detail"  # source, detailers
     SKETCH = "sketch"  # source is a drawing, strength says how closely it is followed
     STRUCTURE = "structure"  # source gives the shapes, strength says how closely they are followed
     STYLE_TRANSFER = "style_transfer"  # source gives the content, references[0] the style

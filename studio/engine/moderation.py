@@ -115,7 +115,8 @@ def list_texts(request: GenerationRequest) -> list[str]:
 
 
 def _list_negative_prompts(request: GenerationRequest) -> list[str]:
-    return [request.negative_prompt, *([request.hires.negative_prompt] if request.hires is not None else [])]
+    parts = (*([request.hires] if request.hires is not None else []), *request.detailers)
+    return [request.negative_prompt, *(part.negative_prompt for part in parts)]
 
 
 def iterate_texts(value: Any, name: str = "") -> Iterator[str]:

@@ -62,7 +62,7 @@ class LocalPipelines:
 
     def check_names(self, request: GenerationRequest) -> None:
         """See NamingBackend."""
-        check_names(self._catalog, request)
+        check_names(self._catalog, request, self._annotators)
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         """One pass; see Backend. Nothing that a job put on a model is on it for the next.

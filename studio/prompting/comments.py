@@ -28,5 +28,9 @@ def strip_request_comments(request: GenerationRequest) -> GenerationRequest:
     if hires is not None:
         prompt, negative = strip_comments(hires.prompt), strip_comments(hires.negative_prompt)
         changes["hires"] = dataclasses.replace(hires, prompt=prompt, negative_prompt=negative)
+    changes["detailers"] = tuple(
+        dataclasses.replace(one, prompt=strip_comments(one.prompt), negative_prompt=strip_comments(one.negative_prompt))
+        for one in request.detailers
+    )
     changes["then"] = tuple(map(strip_request_comments, request.then))
     return request.replace(**changes)

@@ -32,6 +32,7 @@ from studio.tabs.common import (
 from studio.tabs.common.choices import CUSTOM_SIZE, list_schedule_choices
 from studio.tabs.common.control_values import read_units, write_units
 from studio.tabs.common.current_user import get_user
+from studio.tabs.common.detailer_fields import build_detailer_accordion
 from studio.tabs.common.events import UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_guide import FormGuide
@@ -126,6 +127,7 @@ def _build_settings(
     with gr.Accordion("LoRA", open=False, elem_id="loras"):
         fields |= form_fields.build_lora_fields()
     fields |= build_hires_accordion(model)
+    fields |= build_detailer_accordion(model)
     steers = Feature.CONTROL in model.features
     with gr.Accordion("ControlNet", open=False, visible=steers, elem_id="control") as frame:
         units = control_fields.build_control_units(studio.engine.models(Task.PREPROCESS), "", own=True)

@@ -12,6 +12,7 @@ from studio.core.request import GenerationRequest
 _STRUCTURED_FIELDS: Mapping[Feature, dict[str, object]] = {
     Feature.LORA: {"loras": ()},
     Feature.HIRES: {"hires": None},
+    Feature.DETAILER: {"detailers": ()},
     Feature.CONTROL: {"control": ()},
     Feature.REFERENCE: {"references": ()},
 }

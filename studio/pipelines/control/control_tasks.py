@@ -80,6 +80,9 @@ def add_control_tasks(model: Model, files: Sequence[WeightFile], facts: ControlF
         features.add(Feature.REFERENCE)
         tasks.add(Task.STYLE_TRANSFER)
     tasks = tasks if Task.TXT2IMG in model.tasks else set()
+    if Task.INPAINT in model.tasks:
+        features.add(Feature.DETAILER)
+        tasks.add(Task.DETAIL)
     return dataclasses.replace(model, tasks=model.tasks | tasks, features=frozenset(features))
 
 

@@ -25,12 +25,27 @@ class Progress:
     """Steps counted over the passes of one call, so that the user sees one bar."""
 
     def __init__(self, ctx: JobContext, total: int) -> None:
-        self._ctx = ctx
-        self._total = total
+        self.ctx = ctx
+        self.total = total
         self.before = 0
 
     def step(self, done: int, preview: Callable[[], Image.Image] | None) -> None:
-        self._ctx.report_progress(min(self.before + done, self._total), self._total, preview)
+        self.ctx.report_progress(min(self.before + done, self.total), self.total, preview)
+
+    def take_share(self, start: float, steps: float) -> Progress:
+        """A progress of its own whose `total`, once that is known, counts as `steps` of this one's, from `start` on."""
+        return _ShareOfProgress(self, start, steps)
+
+
+class _ShareOfProgress(Progress):
+    def __init__(self, whole: Progress, start: float, steps: float) -> None:
+        super().__init__(whole.ctx, 1)
+        self._whole, self._start, self._steps = whole, start, steps
+
+    def step(self, done: int, preview: Callable[[], Image.Image] | None) -> None:
+        share = min(self.before + done, self.total) / max(1, self.total)
+        whole = self._whole
+        self.ctx.report_progress(min(int(self._start + self._steps * share), whole.total), whole.total, preview)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,7 +107,7 @@ def _plan_inpaint(request: GenerationRequest, source: Image.Image, tools: EditCo
     if request.mask is None:
         raise InvalidRequest("No mask.", hint="Paint over the area to change.")
     mask = masks.prepare_mask(tools.ctx.load_image(request.mask), request.inpaint)
-    return _plan_masked(request, source, mask, tools, tools.strength(request, 0.75))
+    return plan_masked(request, source, mask, tools, tools.strength(request, 0.75))
 
 
 def _plan_erase(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Edit:
@@ -124,17 +124,17 @@ def _plan_outpaint(request: GenerationRequest, source: Image.Image, tools: EditC
     mask = outpaint.build_outpaint_mask(canvas, *source.size)
     inpaint = dataclasses.replace(request.inpaint, fill=MaskedContent.ORIGINAL, only_masked=False)
     request = request.replace(width=width, height=height, inpaint=inpaint)
-    return _plan_masked(request, whole, mask, tools, tools.strength(request, 0.9))
+    return plan_masked(request, whole, mask, tools, tools.strength(request, 0.9))
 
 
 def _plan_search_replace(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Edit:
-    return _plan_masked(request, source, _find_mask(request, source, tools), tools, tools.strength(request, 1.0))
+    return plan_masked(request, source, _find_mask(request, source, tools), tools, tools.strength(request, 1.0))
 
 
 def _plan_search_recolor(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Edit:
     """Redrawn, then only the colours of what was drawn are taken."""
     mask, strength = _find_mask(request, source, tools), tools.strength(request, 0.75)
-    return _plan_masked(request, source, mask, tools, strength, blend=lab_colour.transfer_colours)
+    return plan_masked(request, source, mask, tools, strength, blend=lab_colour.transfer_colours)
 
 
 def _plan_replace_background(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Edit:
@@ -147,7 +147,7 @@ def _plan_replace_background(request: GenerationRequest, source: Image.Image, to
         front = lab_colour.relight_image(front, flatten_alpha(tools.ctx.load_image(request.lighting)))
     behind = ImageChops.invert(opacity)
     if request.background is None:
-        return _plan_masked(request, front, behind, tools, tools.strength(request, 1.0))
+        return plan_masked(request, front, behind, tools, tools.strength(request, 1.0))
     back = ImageOps.fit(flatten_alpha(tools.ctx.load_image(request.background)), front.size, Image.Resampling.LANCZOS)
     pasted = Image.composite(front, back, opacity)
     size, own = _get_size(request), front.size
@@ -190,7 +190,7 @@ def _plan_instruction(request: GenerationRequest, source: Image.Image, tools: Ed
     )
 
 
-def _plan_masked(
+def plan_masked(
     request: GenerationRequest,
     source: Image.Image,
     mask: Image.Image,
@@ -198,6 +198,8 @@ def _plan_masked(
     strength: float,
     blend: masks.Blend | None = None,
 ) -> Edit:
+    """The edit that redraws `source` where `mask` (mode L, its size, prepared) is not black. The size of `request` is
+    set."""
     inpaint, size = request.inpaint, _get_size(request)
     soft = inpaint.soft and not tools.is_inpaint_only  # a model trained on masks knows black and white ones
     seen = dataclasses.replace(inpaint, soft=soft)

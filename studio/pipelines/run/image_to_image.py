@@ -28,13 +28,17 @@ _DRAWN_AS = MappingProxyType({EditMode.IMAGE: Task.IMG2IMG, EditMode.MASK: Task.
 class Editing:
     """A planned request for work on an image; `draw` may be called again with fewer seeds."""
 
-    def __init__(self, resources: Resources, request: GenerationRequest, runs: PassRunner) -> None:
-        """Raises InvalidRequest or what the annotators raise, before anything is loaded."""
+    def __init__(
+        self, resources: Resources, request: GenerationRequest, runs: PassRunner, *, edit: Edit | None = None
+    ) -> None:
+        """`edit` is what the request comes to, where that is known already.
+
+        Raises InvalidRequest or what the annotators raise, before anything is loaded."""
         model = resources.model(request.model)
         tools = EditContext(model=model, ctx=runs.ctx, annotators=resources.annotators)
         self._runs = runs
         self._loops = request.loops
-        self._edit = plan_edit(diffusion.resolve_defaults(request, model), tools)
+        self._edit = edit or plan_edit(diffusion.resolve_defaults(request, model), tools)
         self._plan = plan_pass(resources, self._edit.request)
         self._own_class = Task.TXT2IMG not in model.tasks  # made for this one thing, and loaded as what it is
         self._run, self._total, self._share = compute_edit_steps(self._plan.steps, self._edit)

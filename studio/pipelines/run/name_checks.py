@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from studio.core.finish import Upscale
+from studio.core.ports import Annotators
 from studio.core.request import GenerationRequest
 from studio.core.weights import WeightKind
 from studio.pipelines.control.control_units import check_unit_names
 from studio.pipelines.control.ip_adapter import check_reference_names
 from studio.pipelines.run import hires
+from studio.pipelines.run.detail_areas import check_target
 from studio.pipelines.run.embeddings import check_embeddings, find_embeddings
 from studio.pipelines.run.lora import find_loras
 from studio.pipelines.upscale import realesrgan_engine
@@ -20,14 +22,21 @@ if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
 
 
-def check_names(catalog: Catalog, request: GenerationRequest) -> None:
-    """Look up every LoRA, VAE, textual inversion, control network and upscaler of both passes.
+def check_names(catalog: Catalog, request: GenerationRequest, annotators: Annotators | None) -> None:
+    """Look up every LoRA, VAE, textual inversion, control network and upscaler of both passes and of the detailers.
 
     Raises:
         UnknownModel, InvalidRequest: one that is not there, is broken or of another family.
+        NotConfigured: a detailer looks for something that only `annotators` could find.
     """
     _check_pass(catalog, request)
     check_upscaler_names(catalog, request.upscale)
+    for detailer in request.detailers:
+        check_target(detailer, annotators)
+        prompt = detailer.prompt or request.prompt
+        _check_pass(
+            catalog, request.replace(model=detailer.model or request.model, prompt=prompt, control=(), loras=())
+        )
     second_pass = request.hires
     if second_pass is None:
         return

@@ -13,6 +13,7 @@ from studio.core.request import GenerationRequest, Saving
 from studio.core.task import Task
 from studio.pipelines.control.control_tasks import convert_to_units, find_control_files
 from studio.pipelines.run import memory_and_speed
+from studio.pipelines.run.detailing import Detailing
 from studio.pipelines.run.diffusion import Progress
 from studio.pipelines.run.image_to_image import Editing
 from studio.pipelines.run.oom_fallbacks import OomFallbacks
@@ -56,8 +57,7 @@ class Rendering:
         files = find_control_files(checkpoint, spec, catalog.weights())
         request = convert_to_units(request, files, spec.control)
         runs = PassRunner(resources=resources, ctx=ctx, oom_fallbacks=self._oom_fallbacks, frugal=self._frugal)
-        kinds = {Task.TXT2IMG: Drawing, Task.UPSCALE: CreativeUpscale}
-        self._work: Work = kinds.get(request.task, Editing)(resources, request, runs)
+        self._work = _plan_work(resources, request, runs)
 
     def render_images(self, seeds: Sequence[ImageSeed]) -> list[Image.Image]:
         """An image per seed, in order."""
@@ -73,3 +73,11 @@ class Rendering:
 
             images += self._oom_fallbacks.run(group, attempt)
         return images
+
+
+def _plan_work(resources: Resources, request: GenerationRequest, runs: PassRunner) -> Work:
+    if request.task is Task.DETAIL:
+        return Detailing(resources, request, runs)
+    kinds: dict[Task, type[Drawing | CreativeUpscale]] = {Task.TXT2IMG: Drawing, Task.UPSCALE: CreativeUpscale}
+    drawn: Work = kinds.get(request.task, Editing)(resources, request, runs)
+    return Detailing(resources, request, runs, drawn) if request.detailers else drawn

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from studio.core.annotate import PreprocessorContext
-from studio.core.errors import InvalidRequest
+from studio.core.errors import InvalidRequest, NothingFound
 from studio.preprocessors.common import downloadable_weights, weight_files
 
 BOX_WEIGHTS = downloadable_weights.make_repo_weights(
@@ -41,7 +41,7 @@ def find_mask(words: str, image: Image.Image, context: PreprocessorContext) -> I
         raise InvalidRequest("Nothing to search for was given.", hint="Enter an object, for example “a red car”.")
     boxes = _find_boxes(phrases, image, context)
     if not boxes:
-        raise InvalidRequest(
+        raise NothingFound(
             f"“{', '.join(phrases)}” was not found in the image.",
             hint="Use simpler words, or paint the mask by hand.",
         )

@@ -129,7 +129,7 @@ class PreprocessorBackend:
     def find(self, words: str, image: Image.Image, ctx: JobContext) -> Image.Image:
         """See Annotators. Several things are parted by commas; the mask has a small margin. Runs torch networks, so
         call it in the GPU lane."""
-        self._require_weights("Search by words", find_objects.SEARCH_WEIGHTS)
+        self.check_search()
         source = flatten_on_white(image).copy()
         source.thumbnail((find_objects.SEARCH_MAX_SIDE, find_objects.SEARCH_MAX_SIDE))
         with ctx.phase("find"), _map_memory_errors():
@@ -141,6 +141,10 @@ class PreprocessorBackend:
             mask = mask.resize(image.size, Image.Resampling.BICUBIC).point([0] * 128 + [255] * 128)
         margin = round(max(mask.size) * _FOUND_MARGIN)
         return mask.filter(ImageFilter.MaxFilter(2 * margin + 1)) if margin else mask
+
+    def check_search(self) -> None:
+        """See Annotators."""
+        self._require_weights("Search by words", find_objects.SEARCH_WEIGHTS)
 
     def find_foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
         """See Annotators; by the network that ships."""

@@ -12,7 +12,16 @@ from studio.core.grid import PARAMETERS
 from studio.core.number_format import format_number
 from studio.core.social_formats import PlatformData
 from studio.tabs.common.control_values import UNITS, make_field_name
-from studio.tabs.common.form_values import AXES, LORA_SLOTS, NONE, read_value, split_values
+from studio.tabs.common.form_values import (
+    AXES,
+    DETAILER_SWITCH,
+    DETAILERS,
+    LORA_SLOTS,
+    NONE,
+    name_detailer_field,
+    read_value,
+    split_values,
+)
 
 MAX_STATE_CHARS = 48
 _EMPTY = (None, "", NONE)
@@ -28,6 +37,7 @@ def describe_accordions(values: Values, platforms: PlatformData | None = None) -
     describers: dict[str, Callable[[], str]] = {
         "loras": lambda: _describe_loras(values),
         "hires": lambda: _describe_hires(values),
+        "detailer": lambda: _describe_detailers(values),
         "control": lambda: _describe_units(values),
         "post": lambda: _read_name(values.get("afterwards")),
         "grid": lambda: _describe_grid(values),
@@ -51,6 +61,11 @@ def _describe_hires(values: Values) -> str:
     width, height = values.get("hires_width"), values.get("hires_height")
     size = f"{width} × {height}" if width and height else f"{_format_value(values.get('hires_scale'))}×"
     return f"{size} {_read_name(values.get('hires_upscaler'))}".strip()
+
+
+def _describe_detailers(values: Values) -> str:
+    on = [n for n in range(DETAILERS) if values.get(name_detailer_field(DETAILER_SWITCH, n)) is True]
+    return ", ".join(_format_value(values.get(name_detailer_field("detailer_target", n))) for n in on)
 
 
 def _describe_units(values: Values) -> str:

@@ -23,7 +23,7 @@ from studio.tabs.common.choices import list_model_choices, list_weight_names
 from studio.tabs.common.control_values import UNITS, make_field_name
 from studio.tabs.common.events import HIDDEN, Updates
 from studio.tabs.common.form import Form
-from studio.tabs.common.form_values import LORA_SLOTS
+from studio.tabs.common.form_values import DETAILERS, LORA_SLOTS, name_detailer_field
 from studio.tabs.common.model_selection import AUTOMATIC_MODELS
 
 _MODELS = "models"
@@ -37,6 +37,7 @@ _WEIGHT_KINDS = {
 _FIELDS: Mapping[str, str] = {
     "fallbacks": _MODELS,
     "hires_model": _MODELS,
+    **{name_detailer_field("detailer_model", index): _MODELS for index in range(DETAILERS)},
     "vae": "vaes",
     "hires_upscaler": "upscalers",
     **{f"lora_{slot}": "loras" for slot in range(LORA_SLOTS)},
@@ -107,7 +108,8 @@ def add_model_titles(studio: Studio, form: Form, updates: Updates) -> Updates:
     may not have been fetched yet."""
     known = {model.id: model for model in (*studio.engine.models(), *AUTOMATIC_MODELS)}
     named: Updates = {}
-    for name in ("model", "fallbacks", "hires_model"):
+    detailer_models = (name_detailer_field("detailer_model", index) for index in range(DETAILERS))
+    for name in ("model", "fallbacks", "hires_model", *detailer_models):
         update = updates.get(form.fields.get(name), {})
         if not isinstance(update, dict) or "value" not in update:
             continue

@@ -19,7 +19,7 @@ from studio.engine.studio import Studio
 from studio.tabs.common import model_selection
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import UNQUEUED, show_errors
-from studio.tabs.common.form_values import LORA_SLOTS, NONE, Values
+from studio.tabs.common.form_values import DETAILER_SWITCH, LORA_SLOTS, NONE, Values
 from studio.tabs.common.tab import PageContext
 from studio.tabs.common.tab_view import TabView
 
@@ -46,6 +46,7 @@ _COST_FIELDS = (
 _STRUCTURED_CHECKS: Mapping[Feature, Callable[[Values], object]] = {
     Feature.LORA: lambda values: any(values.get(f"lora_{slot}") not in (None, "", NONE) for slot in range(LORA_SLOTS)),
     Feature.HIRES: lambda values: values.get("hires_on"),
+    Feature.DETAILER: lambda values: values.get(DETAILER_SWITCH),
 }
 
 

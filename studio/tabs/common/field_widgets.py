@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from studio.core.detailer_fields import TARGETS
 from studio.core.field_spec import ChoiceSource, FieldSpec, Widget
 from studio.core.model import Model
 from studio.tabs.common.choices import ASPECTS, UPSCALERS, list_model_choices, list_schedule_choices
@@ -125,6 +126,8 @@ def _list_names(spec: FieldSpec, context: FieldContext) -> list[str]:
             return list(UPSCALERS)
         case ChoiceSource.ASPECTS:
             return list(ASPECTS)
+        case ChoiceSource.DETAIL_TARGETS:
+            return list(TARGETS)
         case ChoiceSource.SAMPLERS if context.model is not None:
             sampling = context.model.sampling
             return list(sampling.combinations) or ([sampling.sampler] if spec.from_model else [])

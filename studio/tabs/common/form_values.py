@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from studio.core.codec import decode_json
+from studio.core.detailer import Detailer
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import (
     AUTOMATIC,
@@ -29,6 +30,8 @@ from studio.prompting.dynamic_tree import escape_text
 NONE = "None"
 LORA_SLOTS = 4
 AXES = ("x", "y", "z")
+DETAILERS = 2
+DETAILER_SWITCH = "detailer_on"
 _RGB_FUNCTION = re.compile(r"rgba?\(([^)]*)\)")
 _DECIMAL = re.compile(r"\d{1,6}(\.\d*)?")
 _COMMON = (Group.PROMPT, Group.SAMPLING, Group.SEED, Group.DETAILS)
@@ -62,6 +65,8 @@ def read_common_fields(
     data: dict[str, object] = {"model": model.id} | read_fields(select_fields(kind.FIELDS, *_COMMON), values, model)
     if Feature.LORA in model.features:
         data["loras"] = _read_loras(values)
+    if Feature.DETAILER in model.features and (detailers := _read_detailers(values)):
+        data["detailers"] = detailers
     if values["fallbacks"]:
         data["fallbacks"] = values["fallbacks"]
     if axes := _read_axes(values):
@@ -144,6 +149,7 @@ def write_form(request: GenerationRequest) -> dict[str, Any]:
     for slot in range(LORA_SLOTS):
         lora = request.loras[slot] if slot < len(request.loras) else None
         values |= {f"lora_{slot}": lora.name if lora else NONE, f"lora_weight_{slot}": lora.weight if lora else 1.0}
+    values |= _write_detailers(request)
     for index, axis_name in enumerate(AXES):
         axis = request.axes[index] if index < len(request.axes) else None
         values |= {f"axis_{axis_name}": axis.parameter if axis else NONE}
@@ -210,6 +216,30 @@ def _read_choice(value: object) -> str | None:
 def _read_loras(values: Values) -> list[dict[str, object]]:
     slots = ((_read_choice(values[f"lora_{slot}"]), values[f"lora_weight_{slot}"]) for slot in range(LORA_SLOTS))
     return [{"name": name, "weight": weight} for name, weight in slots if name]
+
+
+def name_detailer_field(name: str, index: int) -> str:
+    """The name in a form of the field `name` of detailer `index`, counted from 0."""
+    return f"{name}_{index + 1}" if index else name
+
+
+def _read_detailers(values: Values) -> list[dict[str, object]]:
+    on = [index for index in range(DETAILERS) if values.get(name_detailer_field(DETAILER_SWITCH, index)) is True]
+    names = [spec.form_name for spec in Detailer.FIELDS]
+    return [
+        read_fields(Detailer.FIELDS, {name: values[name_detailer_field(name, index)] for name in names}) for index in on
+    ]
+
+
+def _write_detailers(request: GenerationRequest) -> dict[str, Any]:
+    """The fields of the detailers; of those that are off, as a fresh form has them."""
+    values: dict[str, Any] = {}
+    for index in range(DETAILERS):
+        is_on = index < len(request.detailers)
+        own = write_fields(request.detailers[index] if is_on else Detailer())
+        values |= {name_detailer_field(name, index): value for name, value in own.items()}
+        values[name_detailer_field(DETAILER_SWITCH, index)] = is_on
+    return values
 
 
 def _read_axes(values: Values) -> list[dict[str, object]]:

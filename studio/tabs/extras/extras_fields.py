@@ -27,6 +27,7 @@ from studio.tabs.extras.extras_values import (
     BY_FACTOR,
     BY_LONG_SIDE,
     BY_SIZE,
+    DETAIL_FIELDS,
     MISSING_MODEL_HINTS,
     OWN_SETTINGS,
     QUALITIES,
@@ -42,8 +43,9 @@ SOURCE = f"{PREFIX}images"
 NOT_INSTALLED = '<p class="note note-bad"><strong>No installed model supports this.</strong></p><p class="note">{}</p>'
 _RESTORER_HINT = "Download the weights of one in Configurations, under Downloadable weights."
 _BACKGROUND_HINT = "Enter the key of a cloud service that supports it in Configurations."
-_MISSING_HINTS = {Step.FACES: _RESTORER_HINT, Step.BACKGROUND: _BACKGROUND_HINT}
-_MODEL_FIELDS = {Step.FACES: "restorer", Step.BACKGROUND: "background"}
+_DETAIL_HINT = "Put a checkpoint into models/checkpoints."
+_MISSING_HINTS = {Step.FACES: _RESTORER_HINT, Step.DETAIL: _DETAIL_HINT, Step.BACKGROUND: _BACKGROUND_HINT}
+_MODEL_FIELDS = {Step.FACES: "restorer", Step.DETAIL: "detail_model", Step.BACKGROUND: "background"}
 ModelLister = Callable[[Task], Sequence[Model]]
 
 
@@ -91,6 +93,9 @@ def build_step_fields(layout: ExtrasLayout, models: ModelLister, fonts: Sequence
             elif step is Step.FACES:
                 _build_tool_fields(layout, models, step, _build_restorer_dropdown)
                 layout.fields |= build_rows(FACE_FIELDS, PREFIX)
+            elif step is Step.DETAIL:
+                _build_tool_fields(layout, models, step, _build_detail_dropdown)
+                layout.fields |= build_rows(DETAIL_FIELDS, PREFIX)
             elif step is Step.BACKGROUND:
                 _build_tool_fields(layout, models, step, _build_background_dropdown)
             else:
@@ -235,6 +240,17 @@ def _list_tool_choices(models: Sequence[Model]) -> list[tuple[str, str]]:
 
 def _build_restorer_dropdown(choices: list[tuple[str, str]]) -> gr.Dropdown:
     return gr.Dropdown(choices, value=AUTOMATIC, label="Restorer", elem_id=f"{PREFIX}restorer", allow_custom_value=True)
+
+
+def _build_detail_dropdown(choices: list[tuple[str, str]]) -> gr.Dropdown:
+    return gr.Dropdown(
+        choices,
+        value=AUTOMATIC,
+        label="Model",
+        elem_id=f"{PREFIX}detail-model",
+        allow_custom_value=True,
+        info="Redraws faces, or what you name, at full resolution.",
+    )
 
 
 def _build_background_dropdown(choices: list[tuple[str, str]]) -> gr.Dropdown:

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from studio.core.codec import decode_json
+from studio.core.detailer import Detailer
+from studio.core.detailer_fields import DETAILER_FIELDS
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import get_field
 from studio.core.finish import FaceRestoration, Upscale
@@ -23,7 +25,15 @@ from studio.core.upscale_modes import (
     choose_upscale_model,
     find_candidates,
 )
-from studio.tabs.common.form_values import AUTOMATIC, NONE, Values, parse_request, read_fields, write_fields
+from studio.tabs.common.form_values import (
+    AUTOMATIC,
+    NONE,
+    Values,
+    parse_request,
+    read_fields,
+    write_fields,
+    write_values,
+)
 from studio.tabs.common.image_fields import read_image_names
 from studio.tabs.extras import finish_values as finish_read
 
@@ -33,6 +43,7 @@ class Step(StrEnum):
 
     UPSCALE = "Upscale"
     FACES = "Restore faces"
+    DETAIL = "Detail"
     BACKGROUND = "Remove background"
     FINISH = "Finish"
 
@@ -40,9 +51,12 @@ class Step(StrEnum):
 TASKS = {
     Step.UPSCALE: Task.UPSCALE,
     Step.FACES: Task.RESTORE_FACES,
+    Step.DETAIL: Task.DETAIL,
     Step.BACKGROUND: Task.REMOVE_BACKGROUND,
     Step.FINISH: Task.FINISH,
 }
+DETAIL_FIELDS = tuple(spec for spec in DETAILER_FIELDS if spec.name not in ("model", "sampler", "schedule"))
+"""Of a detailer; the step has a model of its own, and draws with what that prefers."""
 OWN_SETTINGS = "Own settings"
 UPSCALE_MODES: Mapping[str, UpscaleMode | None] = {
     "Fast 4×": UpscaleMode.FAST,
@@ -149,6 +163,11 @@ def _read_faces(values: Values) -> GenerationRequest:
     return parse_request({"task": Task.RESTORE_FACES, "model": _read_model(values["restorer"]), "faces": faces})
 
 
+def _read_detail(values: Values) -> GenerationRequest:
+    detailer = read_fields(DETAIL_FIELDS, values)
+    return parse_request({"task": Task.DETAIL, "model": _read_model(values["detail_model"]), "detailers": [detailer]})
+
+
 def _read_background(values: Values) -> GenerationRequest:
     return parse_request({"task": Task.REMOVE_BACKGROUND, "model": _read_model(values["background"])})
 
@@ -157,7 +176,12 @@ def _read_model(value: Any) -> str:
     return "" if value in (None, AUTOMATIC) else decode_json(str, value, "model")
 
 
-_READERS = {Step.FACES: _read_faces, Step.BACKGROUND: _read_background, Step.FINISH: finish_read.read_finish_step}
+_READERS = {
+    Step.FACES: _read_faces,
+    Step.DETAIL: _read_detail,
+    Step.BACKGROUND: _read_background,
+    Step.FINISH: finish_read.read_finish_step,
+}
 
 
 def extract_chain(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
@@ -210,6 +234,11 @@ def _write_faces(step: GenerationRequest) -> dict[str, Any]:
     return {"restorer": step.model or AUTOMATIC, **write_fields(faces)}
 
 
+def _write_detail(step: GenerationRequest) -> dict[str, Any]:
+    detailer = step.detailers[0] if step.detailers else Detailer()
+    return {"detail_model": step.model or AUTOMATIC, **write_values(DETAIL_FIELDS, detailer)}
+
+
 def _write_background(step: GenerationRequest) -> dict[str, Any]:
     return {"background": step.model or AUTOMATIC}
 
@@ -217,6 +246,7 @@ def _write_background(step: GenerationRequest) -> dict[str, Any]:
 _WRITERS = {
     Task.UPSCALE: _write_upscale,
     Task.RESTORE_FACES: _write_faces,
+    Task.DETAIL: _write_detail,
     Task.REMOVE_BACKGROUND: _write_background,
     Task.FINISH: finish_read.write_finish_step,
 }

@@ -12,6 +12,7 @@ from studio.core.model import Model
 from studio.core.operations import Operation, Part, find_operation, find_selection, get_visible_parts
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Outpaint
+from studio.core.task import Task
 from studio.tabs.common import control_values, form_values
 from studio.tabs.common.form_values import Values, read_fields, write_values
 from studio.tabs.common.image_fields import read_image_names, read_single_image
@@ -31,10 +32,14 @@ def read_img2img(values: Values, model: Model) -> GenerationRequest:
     """
     operation = find_operation(values["mode"], values["operation"])
     parts = get_visible_parts(operation, model)
+    if operation.task is Task.DETAIL:
+        values = {**values, form_values.DETAILER_SWITCH: True}
     data = form_values.read_common_fields(values, model) if operation.task.is_generative else {"model": model.id}
     data |= {"task": operation.task, **_read_images(values, parts)}
     if Part.PROMPT not in parts:
         data |= {"prompt": "", "negative_prompt": ""}
+    if Part.DETAILER not in parts:
+        data.pop("detailers", None)
     for part, reader in _READERS.items():
         data |= reader(values) if part in parts else {}
     if Part.MASK in parts:

@@ -31,6 +31,7 @@ from studio.tabs.common import (
 )
 from studio.tabs.common.choices import CUSTOM_SIZE, list_schedule_choices
 from studio.tabs.common.current_user import get_user
+from studio.tabs.common.detailer_fields import build_detailer_accordion
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.form_guide import FormGuide
 from studio.tabs.common.form_values import parse_request
@@ -102,6 +103,8 @@ def _build_settings(
     with layout.part(Part.DRAWING):
         layout.fields |= form_fields.build_sampling_fields(model, PREFIX) | form_fields.build_seed_fields(PREFIX)
     fields.build_additional_fields(layout)
+    with layout.part(Part.DETAILER):
+        layout.fields |= build_detailer_accordion(model, PREFIX)
     with layout.part(Part.CONTROL), gr.Accordion("ControlNet", open=False, elem_id=f"{PREFIX}control"):
         units = control_fields.build_control_units(studio.engine.models(Task.PREPROCESS), PREFIX, own=False)
         layout.fields |= control_fields.collect_unit_fields(units)

@@ -29,6 +29,7 @@ from studio.api.dialects.automatic1111.user_jobs import Call, UserJobs
 from studio.api.dialects.dialect_jobs import DialectJobs
 from studio.api.error_responses import clean_json
 from studio.api.submit_request import get_caller
+from studio.core.detailer_infotext import build_detailer_pairs
 from studio.core.errors import NotFound
 from studio.core.events import Status
 from studio.core.grid import expand_cells
@@ -300,7 +301,8 @@ def _measure(drawn: DrawnImages, request: GenerationRequest) -> tuple[int, int]:
 
 
 def _list_extra_parameters(request: GenerationRequest) -> dict[str, Any]:
+    details = dict(build_detailer_pairs(request.detailers))
     if request.hires is None:
-        return {}
-    found: dict[str, Any] = {"Hires upscale": request.hires.scale, "Hires upscaler": request.hires.upscaler}
+        return details
+    found: dict[str, Any] = details | {"Hires upscale": request.hires.scale, "Hires upscaler": request.hires.upscaler}
     return found | ({"Hires steps": request.hires.steps} if request.hires.steps else {})

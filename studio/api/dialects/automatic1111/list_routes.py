@@ -15,6 +15,7 @@ import psutil
 from fastapi import APIRouter, Request
 
 from studio.api.dialects.automatic1111 import names, options
+from studio.api.dialects.automatic1111.adetailer import ADETAILER_SCRIPT
 from studio.api.dialects.automatic1111.errors import make_checkpoint_error
 from studio.api.dialects.automatic1111.scripts import (
     CONTROL_SCRIPT,
@@ -184,7 +185,8 @@ def add_program_routes(routes: APIRouter, studio: Studio, user_options: options.
     @routes.get("/scripts")
     def list_scripts() -> dict[str, list[str]]:
         """The names of the scripts."""
-        return {"txt2img": [*TXT2IMG_SCRIPTS, CONTROL_SCRIPT], "img2img": [*IMG2IMG_SCRIPTS, CONTROL_SCRIPT]}
+        always_on = (CONTROL_SCRIPT, ADETAILER_SCRIPT)
+        return {"txt2img": [*TXT2IMG_SCRIPTS, *always_on], "img2img": [*IMG2IMG_SCRIPTS, *always_on]}
 
     @routes.get("/script-info")
     def list_script_arguments() -> list[dict[str, Any]]:

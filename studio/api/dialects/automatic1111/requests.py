@@ -9,6 +9,7 @@ from typing import Any, cast
 from PIL import Image
 
 from studio.api.dialects.automatic1111 import images, names, options
+from studio.api.dialects.automatic1111.adetailer import ADETAILER_SCRIPT, ADetailerUse, read_adetailer
 from studio.api.dialects.automatic1111.bodies import Img2ImgBody, Txt2ImgBody
 from studio.api.dialects.automatic1111.control_units import BuiltUnit, build_control_units
 from studio.api.dialects.automatic1111.errors import InitImageMissing, ScriptNotFound
@@ -62,6 +63,7 @@ class RequestBuilder:
         self._options = dict(user_options)
         self._notes: list[str] = []
         self._units: tuple[BuiltUnit, ...] = ()
+        self._adetailer = ADetailerUse()
 
     @property
     def _settings(self) -> Settings:
@@ -191,6 +193,8 @@ class RequestBuilder:
             given = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
             if lowered == _CONTROL_SCRIPT:
                 self._units = build_control_units(given.get("args", []), self._studio, self._user)
+            elif lowered == ADETAILER_SCRIPT:
+                self._adetailer = read_adetailer(given.get("args", []), self._list_models())
             elif lowered not in _BUILT_IN_SCRIPTS:
                 detail = f"always on script {name[:100]} not found"
                 raise ScriptNotFound(detail, details={"kind": "HTTPException", "detail": detail})
@@ -241,10 +245,22 @@ class RequestBuilder:
 
     def _finish(self, request: GenerationRequest, body: Body) -> BuiltRequest:
         model = self._studio.engine.model(request.model, request.task)
+        request = self._add_detailers(request, body)
         if self._choose_options(body).get("enable_prompt_comments"):
             request = strip_request_comments(request)
         fitted, notes = fit_to_model(request.replace(model=model.id), model)
-        return BuiltRequest(request=fitted, body=body, units=self._units, notes=(*self._notes, *notes))
+        notes = (*self._notes, *self._adetailer.notes, *notes)
+        return BuiltRequest(request=fitted, body=body, units=self._units, notes=notes)
+
+    def _add_detailers(self, request: GenerationRequest, body: Body) -> GenerationRequest:
+        """The request with what ADetailer is asked for, else with what the infotext says; of an image it may be asked
+        to leave the rest as it is."""
+        detailers = self._adetailer.detailers
+        if not detailers and body.infotext and ADETAILER_SCRIPT not in map(str.lower, body.alwayson_scripts):
+            detailers = parse_infotext(body.infotext).request.detailers
+        if detailers and self._adetailer.skips_image and request.task is Task.IMG2IMG:
+            return request.replace(detailers=detailers, task=Task.DETAIL, strength=None, resize=Resize.CROP, control=())
+        return request.replace(detailers=detailers)
 
 
 def _read_noise(body: Body, chosen: Mapping[str, Any]) -> dict[str, Any]:

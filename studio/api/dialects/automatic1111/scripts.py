@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from studio.api.dialects.automatic1111.adetailer import ADETAILER_SCRIPT
 from studio.api.dialects.automatic1111.errors import ScriptNotFound
 from studio.api.dialects.automatic1111.requests import BuiltRequest
 from studio.core.errors import InvalidRequest
@@ -279,15 +280,20 @@ def describe_scripts() -> list[dict[str, Any]]:
                 for place in (0, 3, 6):
                     arguments[place]["choices"] = list_axis_labels(is_img2img=is_img2img)
             found.append({"name": name, "is_alwayson": False, "is_img2img": is_img2img, "args": arguments})
-        found.append(
-            {
-                "name": CONTROL_SCRIPT,
-                "is_alwayson": True,
-                "is_img2img": is_img2img,
-                "args": [_describe_argument(f"ControlNet Unit {number}", None) for number in range(3)],
-            }
-        )
+        found += [
+            {"name": name, "is_alwayson": True, "is_img2img": is_img2img, "args": arguments}
+            for name, arguments in (
+                (CONTROL_SCRIPT, [_describe_argument(f"ControlNet Unit {number}", None) for number in range(3)]),
+                (ADETAILER_SCRIPT, _describe_detailers()),
+            )
+        ]
     return found
+
+
+def _describe_detailers() -> list[dict[str, Any]]:
+    """On, skip img2img, and the detailers that ADetailer's own form has."""
+    switches = [_describe_argument("Enable ADetailer", False), _describe_argument("Skip img2img", False)]
+    return [*switches, *(_describe_argument(f"ADetailer {number}", None) for number in (1, 2))]
 
 
 def _describe_argument(label: str, value: Any) -> dict[str, Any]:
