@@ -279,6 +279,8 @@ def test_every_field_reaches_the_request() -> None:
             "vae": "v",
             "loras": [{"name": "l", "weight": 0.5}],
             "hires": {"scale": 1.5, "denoising_strength": 0.4, "guidance_scale": 5},
+            "refiner": "r",
+            "refiner_switch": 0.7,
             "detailers": [{"target": "hands", "guidance_scale": 5, "width": 512, "height": 768}, {}],
             "saving": "time",
             "fallbacks": ["b"],

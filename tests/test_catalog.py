@@ -229,7 +229,6 @@ UNFIT = {
         },
         "UNet alone",
     ),
-    "refiner": (sdxl() | {"conditioner.embedders.0.model.positional_embedding": (77, 1280)}, "refiner"),
     "flux": (SINGLE_FILES["flux"][0], "black-forest-labs/FLUX.1-schnell"),
     "flux fill": (SINGLE_FILES["flux"][0] | {"img_in.weight": (3072, 384)}, "FLUX.1-Fill-dev"),
     "flux control": (SINGLE_FILES["flux"][0] | {"img_in.weight": (3072, 128)}, "control image"),

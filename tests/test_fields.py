@@ -19,7 +19,7 @@ from studio.core.detailer import Detailer
 from studio.core.detailer_fields import DETAILER_FIELDS
 from studio.core.errors import InvalidRequest
 from studio.core.feature import Feature
-from studio.core.field_spec import FieldSpec, GridAxis, Group, InfotextKey, Limits, Widget
+from studio.core.field_spec import FieldSpec, GridAxis, Group, InfotextKey, Limits, Widget, get_field
 from studio.core.fields import HIRES_FIELDS, INPAINT_FIELDS, OUTPAINT_FIELDS, REQUEST_FIELDS
 from studio.core.finish import FaceRestoration, OutputOptions, TextOverlay, Upscale, Watermark
 from studio.core.finish_fields import FACE_FIELDS, FILE_FIELDS, TEXT_FIELDS, UPSCALE_FIELDS, WATERMARK_FIELDS
@@ -104,7 +104,10 @@ def sample(spec: FieldSpec) -> Any:
 
 def set_field(spec: FieldSpec) -> GenerationRequest:
     """A request that sets the field, and what it depends on."""
-    request = GenerationRequest(model="fake", variation_strength=0.5 if spec.depends_on else 0.0)
+    request = GenerationRequest(model="fake")
+    if spec.depends_on:
+        needed = get_field(GenerationRequest.FIELDS, spec.depends_on)
+        request = request.replace(**{needed.name: sample(needed)})
     if spec in HIRES_FIELDS:
         size = {"width": 64, "height": 64} if spec.name in ("width", "height") else {}
         return request.replace(hires=dataclasses.replace(Hires(), **{**size, spec.name: sample(spec)}))

@@ -132,3 +132,36 @@ def make_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
         )
     pipe.save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def make_tiny_refiner(folder: Path, *, seed: int = 0) -> Path:
+    """A refiner for `make_tiny_sdxl` below `folder`: the second text encoder alone, and a score among its sizes.
+    Returns `folder`."""
+    import torch
+    from diffusers import StableDiffusionXLImg2ImgPipeline
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tokenizer = make_tiny_tokenizer(folder)
+        encoder = make_tiny_text_encoder(tokenizer, projection=True)
+        unet = _make_unet(
+            cross_attention_dim=32,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=32 + 5 * 8,
+            use_linear_projection=True,
+        )
+        pipe = StableDiffusionXLImg2ImgPipeline(
+            unet=unet,
+            vae=make_tiny_vae(),
+            text_encoder=None,
+            tokenizer=None,
+            text_encoder_2=encoder,
+            tokenizer_2=tokenizer,
+            scheduler=_make_scheduler("epsilon"),
+            requires_aesthetics_score=True,
+            force_zeros_for_empty_prompt=False,
+            add_watermarker=False,
+        )
+    pipe.save_pretrained(folder, safe_serialization=True)
+    return folder

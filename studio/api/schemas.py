@@ -17,7 +17,14 @@ from studio.core.request import Axis, GenerationRequest, Hires, LoraUse, Task
 from studio.core.social import MAX_FORMATS, ExtendMode, FormatCrop
 
 CREATE_FIELDS = select_fields(
-    REQUEST_FIELDS, Group.PROMPT, Group.TEMPLATE, Group.MODEL, Group.SIZE, Group.SAMPLING, Group.SEED, Group.DETAILS
+    REQUEST_FIELDS,
+    Group.PROMPT,
+    Group.TEMPLATE,
+    Group.MODEL,
+    Group.SIZE,
+    Group.SAMPLING,
+    Group.SEED,
+    Group.DETAILS,
 )
 EDIT_FIELDS = select_fields(REQUEST_FIELDS, Group.STRENGTH, Group.RESIZE, Group.LOOPS, Group.SEARCH)
 PROMPT_HELP = get_field(REQUEST_FIELDS, "prompt").api_help

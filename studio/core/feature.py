@@ -21,6 +21,7 @@ class Feature(StrEnum):
     LORA = "LoRA"
     HIRES = "hires pass"
     DETAILER = "detailer"
+    REFINER = "refiner"
     EMBEDDING = "textual inversion"
     STRENGTH = "denoising strength"
     CONTROL = "ControlNet"

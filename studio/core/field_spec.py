@@ -13,6 +13,7 @@ from studio.core.range_checks import check_range
 
 AUTOMATIC = "Automatic"  # stands in lists for "what the model prefers"
 SAME_AS_FIRST = "As in the first pass"
+NONE = "None"
 RANDOM_SEED = -1  # in a form: draw one
 
 

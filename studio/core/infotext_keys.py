@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from studio.core.errors import InvalidRequest
-from studio.core.field_spec import FieldSpec, HasFields, get_field
+from studio.core.field_spec import ChoiceSource, FieldSpec, HasFields, get_field
 from studio.core.fields import MAX_PROMPT_CHARS
 from studio.core.foreign_infotexts import convert_foreign_pairs
 from studio.core.model import Model
@@ -31,6 +31,7 @@ SCHEDULES = (
     "Automatic",
 )
 
+_HASH_BEHIND = re.compile(r"\s*\[[0-9a-fA-F]{8,64}\]$")
 _HIRES_MARKERS = ("Hires upscale", "Hires resize", "Hires upscaler", "Hires steps")
 Changes = dict[str, Any]
 
@@ -103,6 +104,8 @@ def parse_key(specs: list[FieldSpec], text: str) -> Changes:
     (spec,) = specs
     if spec.name == "sampler":
         return _parse_sampler(text)
+    if spec.source is ChoiceSource.MODELS:  # AUTOMATIC1111 puts the file's hash behind the name
+        text = _HASH_BEHIND.sub("", text)
     return {spec.name: parse_value(spec, text)}
 
 

@@ -149,6 +149,16 @@ class Model:
         return self.lane in (GPU_LANE, CLUSTER_LANE)
 
     @property
+    def can_refine(self) -> bool:
+        """Whether it can go on with what another model of its family began: one made for that, or any that could be
+        refined itself."""
+        return (
+            self.is_own
+            and Task.IMG2IMG in self.tasks
+            and (Feature.REFINER in self.features or Task.TXT2IMG not in self.tasks)
+        )
+
+    @property
     def locked(self) -> bool:
         """Whether it waits for the key or the address of its service; `problem` says how to give it."""
         return bool(self.problem) and not self.is_own and self.lane != TOOLS_LANE

@@ -48,7 +48,8 @@ class GenerationRequest:
     gets its `count` images. In a mask white is what changes. `strength` is the denoising strength, 0 to 1 (for sketch
     and structure: how closely the source is followed). `loops` feeds each image back as the source that many times.
     Tasks with a mask and searches give an image of the source's size, `width` and `height` being the size that is drawn
-    at. `detailers` work on each finished image, one after the other.
+    at. From the fraction `refiner_switch` of the noise schedule on, the checkpoint `refiner` goes on with the drawing;
+    with a hires pass, of that pass alone. `detailers` work on each finished image, one after the other.
 
     Prompts may be dynamic (studio.prompting.dynamic). `template` and `negative_template` are then what `prompt` and
     `negative_prompt` are drawn from, and `drawn` holds the texts of each image (see studio.core.prompt_texts), drawn
@@ -89,6 +90,8 @@ class GenerationRequest:
     schedule: str | None = None
     clip_skip: int | None = None
     vae: str | None = None
+    refiner: str | None = None
+    refiner_switch: float = 0.8
     loras: tuple[LoraUse, ...] = ()
     hires: Hires | None = None
     detailers: tuple[Detailer, ...] = ()

@@ -28,7 +28,7 @@ def adapt(request: GenerationRequest, model: Model) -> GenerationRequest:
     Raises:
         InvalidRequest: the model cannot do it even so, an unknown task for example.
     """
-    changes: dict[str, object] = {"model": model.id, "vae": None}
+    changes: dict[str, object] = {"model": model.id, "vae": None, "refiner": None}
     if not request.axes:
         changes["loras"] = ()
     for feature, unset in _STRUCTURED_FIELDS.items():

@@ -23,7 +23,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 FEATURES = frozenset(Feature) - {Feature.CONTROL, Feature.REFERENCE, Feature.DETAILER}
 """Features of a checkpoint by itself; control and reference images take weights of their own, and detailers follow from
 inpainting."""
-NON_CLIP_FEATURES = FEATURES - {Feature.CLIP_SKIP, Feature.PROMPT_SYNTAX, Feature.EMBEDDING}
+NON_CLIP_FEATURES = FEATURES - {Feature.CLIP_SKIP, Feature.PROMPT_SYNTAX, Feature.EMBEDDING, Feature.REFINER}
 """Features of families whose text encoder is not CLIP alone."""
 MASKED_TASKS = frozenset(
     {
@@ -38,7 +38,7 @@ MASKED_TASKS = frozenset(
 """Tasks of a checkpoint that redraws under a mask."""
 TASKS = MASKED_TASKS | {Task.TXT2IMG, Task.IMG2IMG, Task.UPSCALE}
 """Tasks of a family with img2img and inpainting in diffusers."""
-INPAINT_FEATURES = FEATURES - {Feature.HIRES}
+INPAINT_FEATURES = FEATURES - {Feature.HIRES, Feature.REFINER}
 """Features of checkpoints that were trained to fill masks."""
 INSTRUCT_FEATURES = NON_CLIP_FEATURES - {Feature.HIRES, Feature.STRENGTH}
 """Features of checkpoints that were trained to follow instructions."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
 from studio.core.family_facts import AddOnFacts, ControlFacts
-from studio.core.model import Model, Sampling, Sizes
+from studio.core.model import Feature, Model, Sampling, Sizes
 from studio.core.ports import LoadOptions, PipelineSpec
+from studio.core.task import Task
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
+from studio.pipelines.catalog.model_folders import read_json
 from studio.pipelines.families import _clip, _few_steps, _parts
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
@@ -17,6 +20,9 @@ _CLASSES = (
     "StableDiffusionXLInpaintPipeline",
     "StableDiffusionXLInstructPix2PixPipeline",
 )
+_REFINER_CLASS = "StableDiffusionXLImg2ImgPipeline"
+_REFINER_FEATURES = _parts.INPAINT_FEATURES - {Feature.LORA, Feature.EMBEDDING}
+_REFINER_NOTE = "A refiner: it draws the last part of another model's images, or images over."
 _TRAINED = (
     (1024, 1024),
     (896, 1152),
@@ -46,15 +52,25 @@ def _find_sdxl_problem(weight: WeightFile) -> str:
     header = weight.header
     if weight.is_folder or header is None:
         return ""
-    if _REFINER in header.shapes:
-        return "It is a refiner, which needs the output of a base model."
     if not any(name.startswith("model.diffusion_model.") for name in header.shapes):
         return "It is a UNet alone, without text encoders and VAE."
-    return "" if _TEXT in header.shapes else "It holds no text encoders."
+    return "" if _TEXT in header.shapes or _REFINER in header.shapes else "It holds no text encoders."
+
+
+def _is_refiner(weight: WeightFile) -> bool:
+    """Whether the checkpoint was made to draw the last steps; it has the second of SDXL's text encoders alone."""
+    if weight.is_folder:
+        found = read_json(weight.path / "model_index.json")
+        return found.get("_class_name") == _REFINER_CLASS and found.get("text_encoder") in (None, [None, None])
+    header = _parts.get_header(weight)
+    return header is not None and _REFINER in header.shapes
 
 
 def _describe_sdxl(weight: WeightFile) -> Model:
-    trained, sizes = _clip.detect_training(weight), _SIZES
+    trained, sizes, note = _clip.detect_training(weight), _SIZES, ""
+    if _is_refiner(weight):
+        trained = dataclasses.replace(trained, tasks=frozenset({Task.IMG2IMG}), features=_REFINER_FEATURES)
+        note = _REFINER_NOTE
     if weight.is_folder:
         side = _clip.read_native_side(weight, 1024)
         sizes = _SIZES if side == 1024 else _clip.build_clip_sizes(side)
@@ -72,10 +88,13 @@ def _describe_sdxl(weight: WeightFile) -> Model:
         sizes=sizes,
         has_vae=_clip.has_vae(weight),
         problem=_find_sdxl_problem(weight),
+        note=note,
     )
 
 
 def _load_sdxl(weight: WeightFile, options: LoadOptions) -> Any:
+    if _is_refiner(weight):
+        return _load_refiner(weight, options)
     class_name = _clip.detect_training(weight).pick_class(_CLASSES)
     if weight.is_folder:
         return _parts.load_folder(weight, options, class_name, add_watermarker=False)
@@ -93,6 +112,24 @@ def _load_sdxl(weight: WeightFile, options: LoadOptions) -> Any:
         tokenizer_2=_parts.load_clip_tokenizer("!"),
         scheduler=_parts.load_clip_scheduler(config, prediction, rescale_betas_zero_snr=terminal),
         **_clip.load_unet(weight, options, config),
+        **_clip.make_missing_parts(weight, options, config),
+    )
+
+
+def _load_refiner(weight: WeightFile, options: LoadOptions) -> Any:
+    if weight.is_folder:
+        return _parts.load_folder(weight, options, _REFINER_CLASS, add_watermarker=False)
+    config = _parts.CONFIGS / "sdxl_refiner"
+    return _parts.load_file(
+        weight,
+        options,
+        _REFINER_CLASS,
+        config,
+        add_watermarker=False,
+        tokenizer=None,
+        text_encoder=None,
+        tokenizer_2=_parts.load_clip_tokenizer("!"),
+        scheduler=_parts.load_clip_scheduler(config, _parts.read_prediction_type(weight) or "epsilon"),
         **_clip.make_missing_parts(weight, options, config),
     )
 
@@ -130,7 +167,7 @@ def _detect_sdxl_lora(header: SafetensorsHeader, names: str) -> bool:
 PIPELINE = PipelineSpec(
     family="sdxl",
     title="Stable Diffusion XL",
-    pipeline_classes=(*_CLASSES, "StableDiffusionXLPAGPipeline"),
+    pipeline_classes=(*_CLASSES, "StableDiffusionXLPAGPipeline", _REFINER_CLASS),
     image_to_image="StableDiffusionXLImg2ImgPipeline",
     inpaint="StableDiffusionXLInpaintPipeline",
     detect=_detect_sdxl,

@@ -64,16 +64,22 @@ class Conditioning:
         state = self._find_state(call)
         if call < 1 or state is self._find_state(call - 1):
             return None
-        hidden, pooled = self._build_positive(state)
-        if self._pipe.do_classifier_free_guidance if guided is None else guided:
-            import torch
-
-            negative, negative_pooled = self._build_negative(state)
-            hidden = torch.cat([negative, hidden])
-            pooled = (
-                torch.cat([negative_pooled, pooled]) if pooled is not None and negative_pooled is not None else None
-            )
+        both: bool = self._pipe.do_classifier_free_guidance if guided is None else guided
+        hidden, pooled = self.read_call(call, guided=both)
         return {"prompt_embeds": hidden} if pooled is None else {"prompt_embeds": hidden, "add_text_embeds": pooled}
+
+    def read_call(self, call: int, *, guided: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The text, and for SDXL the pooled text, that the UNet's call `call`, counted from 0, reads; with `guided` the
+        negative stands before the positive."""
+        state = self._find_state(call)
+        hidden, pooled = self._build_positive(state)
+        if not guided:
+            return hidden, pooled
+        import torch
+
+        negative, negative_pooled = self._build_negative(state)
+        both = torch.cat([negative_pooled, pooled]) if pooled is not None and negative_pooled is not None else None
+        return torch.cat([negative, hidden]), both
 
     def apply_composition(self, pipe: Any) -> AbstractContextManager[None]:
         """For the time of a run, let the UNet answer for all conditions that AND joins, by their weights. Nothing is

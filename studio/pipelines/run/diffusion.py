@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from studio.pipelines import device_memory
 from studio.pipelines.run import conditioning, finite_values, noise
 from studio.pipelines.run.live_preview import Previewer, StepRecorder, can_show, unpack_latents
 from studio.pipelines.run.prompt_cache import PromptCache, cache_encoding
+from studio.pipelines.run.refining import Refiner, switch_models
 from studio.pipelines.run.samplers import make_scheduler
 
 
@@ -63,6 +64,7 @@ class Pass:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     latents: bool = False
     prompts: PromptCache = field(default_factory=PromptCache)
+    refiner: Refiner | None = None
 
 
 def make_pipeline_view(pipe: Any, *, class_name: str | None = None, **parts: Any) -> Any:
@@ -117,7 +119,14 @@ def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ct
     for name in ("width", "height"):
         if name in accepted:
             arguments[name] = getattr(task.request, name)
-    with conditions.apply_composition(pipe) if conditions else nullcontext(), _time_phases(pipe, ctx, task.model.title):
+    with ExitStack() as stack:
+        if conditions is not None:
+            stack.enter_context(conditions.apply_composition(pipe))
+        if task.refiner is not None:
+            with ctx.phase("encode"):
+                refined = _encode(task.refiner.pipe, task.refiner.request, task, task.refiner.prompts)
+            stack.enter_context(switch_models(pipe, task.refiner, refined, len(task.seeds)))
+        stack.enter_context(_time_phases(pipe, ctx, task.model.title))
         images = pipe(**arguments).images
     return (
         finite_values.check_latents(images, task.model.title)
@@ -129,15 +138,19 @@ def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ct
 def _build_prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.Conditioning | None]:
     request, images = task.request, len(task.seeds)
     if task.spec.clip and request.task is not Task.EDIT:  # instructions are plain text, guided in two directions
-        found = conditioning.encode_prompts(
-            pipe, request, steps=task.steps, images=images, first_pass=task.first_pass, cache=task.prompts
-        )
+        found = _encode(pipe, request, task, task.prompts)
         return found.arguments(), found
     cache_encoding(pipe, task.prompts)
     prompts: dict[str, Any] = {"prompt": [request.prompt] * images}
     if "negative_prompt" in inspect.signature(pipe.__call__).parameters and request.negative_prompt.strip():
         prompts["negative_prompt"] = [request.negative_prompt] * images
     return prompts, None
+
+
+def _encode(pipe: Any, request: GenerationRequest, task: Pass, cache: PromptCache) -> conditioning.Conditioning:
+    return conditioning.encode_prompts(
+        pipe, request, steps=task.steps, images=len(task.seeds), first_pass=task.first_pass, cache=cache
+    )
 
 
 def _build_callback_arguments(accepted: Collection[str], after_step: Callable[..., dict[str, Any]]) -> dict[str, Any]:

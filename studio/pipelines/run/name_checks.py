@@ -14,6 +14,7 @@ from studio.pipelines.run import hires
 from studio.pipelines.run.detail_areas import check_target
 from studio.pipelines.run.embeddings import check_embeddings, find_embeddings
 from studio.pipelines.run.lora import find_loras
+from studio.pipelines.run.refining import check_refiner
 from studio.pipelines.upscale import realesrgan_engine
 from studio.pipelines.upscale.upscale_image import RESAMPLERS
 from studio.prompting.networks import extract_loras, move_tags_to_loras
@@ -37,6 +38,10 @@ def check_names(catalog: Catalog, request: GenerationRequest, annotators: Annota
         _check_pass(
             catalog, request.replace(model=detailer.model or request.model, prompt=prompt, control=(), loras=())
         )
+    if request.refiner:
+        found = {model.id: model for model in catalog.models()}
+        refiner = found[catalog.checkpoint(request.refiner).name]
+        check_refiner(found[catalog.checkpoint(request.model).name], refiner)
     second_pass = request.hires
     if second_pass is None:
         return

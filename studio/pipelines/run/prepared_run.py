@@ -17,6 +17,7 @@ from studio.pipelines.registry import PipelineKey, ResidentPipeline
 from studio.pipelines.run import diffusion, embeddings
 from studio.pipelines.run.diffusion import Pass, Progress
 from studio.pipelines.run.oom_fallbacks import OomFallbacks
+from studio.pipelines.run.refining import Refiner, check_predictions
 from studio.pipelines.run.run_plan import PassPlan, Resources, load_checkpoint
 from studio.pipelines.upscale import upscale_request
 from studio.pipelines.upscale.upscale_image import Upscaler
@@ -101,14 +102,31 @@ class PassRunner:
 
     def run(self, opened: OpenedPipeline, seeds: tuple[ImageSeed, ...], progress: Progress, **more: Any) -> Any:
         """The images of `seeds`, or their latents; `more` are fields of Pass."""
+        planned = opened.plan.refiner
+        if planned is None:
+            return self._run(opened, seeds, progress, **more)
+        with self.open(planned, len(seeds)) as refined:
+            check_predictions(opened.pipe, refined.pipe, planned.model.title)
+            self._keep_prompts(refined)
+            refiner = Refiner(
+                pipe=refined.pipe,
+                request=planned.request,
+                switch=opened.plan.request.refiner_switch,
+                prompts=refined.held.prompts,
+            )
+            return self._run(opened, seeds, progress, refiner=refiner, **more)
+
+    def _keep_prompts(self, opened: OpenedPipeline) -> None:
+        files = ((file.path, read_stamp(file.path)) for file in opened.plan.embeddings)
+        opened.held.prompts.keep_for((opened.held.adapters.changes, *files))
+
+    def _run(self, opened: OpenedPipeline, seeds: tuple[ImageSeed, ...], progress: Progress, **more: Any) -> Any:
         import torch
 
         what, pipe = opened.plan, opened.pipe
         given = {"steps": what.steps, **more, "inputs": {**opened.inputs, **more.get("inputs", {})}}
+        self._keep_prompts(opened)
         prompts = opened.held.prompts
-        prompts.keep_for(
-            (opened.held.adapters.changes, *((file.path, read_stamp(file.path)) for file in what.embeddings))
-        )
         task = Pass(spec=what.spec, model=what.model, request=what.request, seeds=seeds, prompts=prompts, **given)
         tiles = diffusion.enable_vae_tiling(pipe.vae) if self.frugal else nullcontext()
         with tiles, torch.inference_mode():

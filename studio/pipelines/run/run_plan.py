@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from studio.core.model import Model
+from studio.core.model import Feature, Model
 from studio.core.ports import Annotators, LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest, LoraUse
 from studio.core.weight_reading import disable_mapping
@@ -17,6 +17,7 @@ from studio.pipelines.load_notices import report_unused_weights
 from studio.pipelines.registry import PipelineRegistry
 from studio.pipelines.run import diffusion, embeddings
 from studio.pipelines.run.lora import find_loras
+from studio.pipelines.run.refining import check_refiner
 from studio.prompting.networks import extract_loras, move_tags_to_loras, remove_other_tags
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class PassPlan:
     embeddings: tuple[WeightFile, ...]
     vae: WeightFile | None
     removed_tags: tuple[str, ...] = ()
+    refiner: PassPlan | None = None
 
     @property
     def steps(self) -> int:
@@ -93,7 +95,7 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
     )
     loras = find_loras(catalog, request.loras, spec.family, model.title)
     files: list[WeightFile] = []
-    if spec.clip:
+    if spec.clip and Feature.EMBEDDING in model.features:
         request, files = embeddings.find_embeddings(request, catalog.weights(), spec.family)
     return PassPlan(
         model=model,
@@ -104,7 +106,29 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
         embeddings=tuple(files),
         vae=catalog.find(WeightKind.VAE, request.vae) if request.vae else None,
         removed_tags=removed,
+        refiner=_plan_refiner(resources, request, model) if request.refiner and spec.clip else None,
     )
+
+
+def _plan_refiner(resources: Resources, request: GenerationRequest, model: Model) -> PassPlan | None:
+    """The pass that `request`'s refiner would make of it, None where that is the model itself. LoRAs are put on it too,
+    but for a refiner by trade, which has other layers."""
+    assert request.refiner is not None
+    found = resources.model(resources.catalog.checkpoint(request.refiner).name)
+    if found.id == model.id:
+        return None
+    check_refiner(model, found)
+    asked = request.replace(
+        model=found.id,
+        refiner=None,
+        hires=None,
+        control=(),
+        references=(),
+        sampler=request.sampler or model.sampling.sampler,
+        schedule=request.schedule or (None if request.sampler else model.sampling.schedule),
+        loras=request.loras if Feature.LORA in found.features else (),
+    )
+    return plan_pass(resources, asked)
 
 
 def load_checkpoint(spec: PipelineSpec, weight: WeightFile, options: LoadOptions) -> Any:

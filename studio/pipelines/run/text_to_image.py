@@ -29,9 +29,10 @@ class Drawing:
         """Raises UnknownModel or InvalidRequest for what does not go together, before anything is loaded."""
         self._resources = resources
         self._runs = runs
-        self._first = plan_pass(resources, request)
+        later = request.hires is not None and request.hires.strength > 0  # then the second pass is refined
+        self._first = plan_pass(resources, request.replace(refiner=None) if later else request)
         self._hires = request.hires
-        self._second = self._plan_second(request.hires) if request.hires else None
+        self._second = self._plan_second(request.hires, request.refiner if later else None) if request.hires else None
         self._control = [
             apply_control.plan_control(resources, one.request, task, Frame(size=one.size), runs.ctx) if one else None
             for one, task in ((self._first, Task.TXT2IMG), (self._second if self._has_redraw else None, Task.IMG2IMG))
@@ -62,12 +63,13 @@ class Drawing:
     def _has_redraw(self) -> bool:
         return self._hires is not None and self._hires.strength > 0
 
-    def _plan_second(self, second_pass: Hires) -> PassPlan:
+    def _plan_second(self, second_pass: Hires, refiner: str | None) -> PassPlan:
         first, catalog = self._first, self._resources.catalog
         model = self._resources.model(second_pass.model or first.model.id)
         family = catalog.spec(catalog.checkpoint(model.id)).family
         hires.check_hires(second_pass, first.spec.family, family, list_upscalers(catalog))
-        return plan_pass(self._resources, hires.build_second_request(first.request, second_pass, first.model, model))
+        asked = hires.build_second_request(first.request, second_pass, first.model, model)
+        return plan_pass(self._resources, asked.replace(refiner=refiner))
 
     def _render_first_pass(
         self, seeds: tuple[ImageSeed, ...], progress: Progress, second: PassPlan, second_pass: Hires

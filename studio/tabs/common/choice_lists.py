@@ -28,6 +28,7 @@ from studio.tabs.common.model_selection import AUTOMATIC_MODELS
 
 _MODELS = "models"
 READY_MODELS = "ready"  # those that can be used now
+_REFINERS = "refiners"
 _WEIGHT_KINDS = {
     "loras": (WeightKind.LORA,),
     "vaes": (WeightKind.VAE,),
@@ -37,6 +38,7 @@ _WEIGHT_KINDS = {
 _FIELDS: Mapping[str, str] = {
     "fallbacks": _MODELS,
     "hires_model": _MODELS,
+    "refiner": _REFINERS,
     **{name_detailer_field("detailer_model", index): _MODELS for index in range(DETAILERS)},
     "vae": "vaes",
     "hires_upscaler": "upscalers",
@@ -72,6 +74,8 @@ def list_choices(studio: Studio, name: str, task: Task) -> Sequence[tuple[str, s
         return list_model_choices([model for model in studio.engine.models(task) if not model.problem])
     if name == _MODELS:
         return list_model_choices(studio.engine.models(task))
+    if name == _REFINERS:
+        return list_model_choices([model for model in studio.engine.models(Task.IMG2IMG) if model.can_refine])
     if name not in _WEIGHT_KINDS:
         raise NotFound("There is no such list.", hint="Reload the page.")
     weights = studio.store.weights()
@@ -109,7 +113,7 @@ def add_model_titles(studio: Studio, form: Form, updates: Updates) -> Updates:
     known = {model.id: model for model in (*studio.engine.models(), *AUTOMATIC_MODELS)}
     named: Updates = {}
     detailer_models = (name_detailer_field("detailer_model", index) for index in range(DETAILERS))
-    for name in ("model", "fallbacks", "hires_model", *detailer_models):
+    for name in ("model", "fallbacks", "hires_model", "refiner", *detailer_models):
         update = updates.get(form.fields.get(name), {})
         if not isinstance(update, dict) or "value" not in update:
             continue

@@ -16,6 +16,7 @@ from studio.core.detailer import Detailer
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import (
     AUTOMATIC,
+    NONE,
     SAME_AS_FIRST,
     FieldSpec,
     Group,
@@ -27,7 +28,6 @@ from studio.core.model import Feature, Model
 from studio.core.request import Axis, GenerationRequest, Hires
 from studio.prompting.dynamic_tree import escape_text
 
-NONE = "None"
 LORA_SLOTS = 4
 AXES = ("x", "y", "z")
 DETAILERS = 2

@@ -141,6 +141,7 @@ class RequestBuilder:
             schedule=None if schedule == "Automatic" else schedule,
             clip_skip=self._read_clip_skip(chosen),
             vae=self._read_vae(chosen),
+            **self._read_refiner(body),
             control=tuple(one.unit for one in self._read_scripts(body)),
             then=self._build_face_step(body, chosen),
             file=_read_file_format(chosen),
@@ -172,6 +173,23 @@ class RequestBuilder:
                 return found
             self._notes.append(f"The checkpoint {str(name)[:100]} was not found; the default is used.")
         return ""
+
+    def _read_refiner(self, body: Body) -> dict[str, Any]:
+        """The refiner of the body's own fields, else of the script: on, checkpoint, switch."""
+        name, switch = body.refiner_checkpoint, body.refiner_switch_at
+        script = next((one for key, one in body.alwayson_scripts.items() if key.strip().lower() == "refiner"), None)
+        if not name and isinstance(script, dict):
+            given = cast("dict[str, Any]", script).get("args")
+            arguments = cast("list[Any]", given) if isinstance(given, list) else []
+            if len(arguments) >= 3 and arguments[0] is True:
+                name, switch = str(arguments[1]), arguments[2] if isinstance(arguments[2], int | float) else None
+        if not name or name == "None":
+            return {}
+        found = names.find_checkpoint(name, self._list_models(), self._studio.store.weights())
+        if found is None:
+            self._notes.append(f"The refiner {name[:100]} was not found; the image was not refined.")
+            return {}
+        return {"refiner": found, "refiner_switch": 0.8 if switch is None else float(switch)}
 
     def _read_clip_skip(self, chosen: Mapping[str, Any]) -> int | None:
         value = chosen.get(options.CLIP_SKIP)
