@@ -94,6 +94,8 @@ def sample(spec: FieldSpec) -> Any:
     """A value that the field takes and that is not what it has when it is not set."""
     if spec.options:
         return next(value for value in reversed(list(spec.options.values())) if value != spec.unset)
+    if spec.kind is bool:
+        return not spec.unset
     if spec.kind is str:
         return {"aspect": "16:9", "seed_resize": "512x768"}.get(spec.name, "DPM++ 2M")
     assert spec.limits is not None

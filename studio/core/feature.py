@@ -22,6 +22,7 @@ class Feature(StrEnum):
     HIRES = "hires pass"
     DETAILER = "detailer"
     REFINER = "refiner"
+    REGIONS = "regional prompts"
     EMBEDDING = "textual inversion"
     STRENGTH = "denoising strength"
     CONTROL = "ControlNet"

@@ -22,7 +22,7 @@ from studio.core.field_spec import (
     Widget,
 )
 from studio.core.range_checks import MAX_SIDE
-from studio.core.request_choices import MaskedContent, NoiseSource, PromptOrder, Resize, Saving
+from studio.core.request_choices import MaskedContent, NoiseSource, PromptOrder, RegionSplit, Resize, Saving
 
 MAX_SEED = 2**64 - 1  # what ComfyUI, Fooocus and torch take
 MAX_PROMPT_CHARS = 20_000
@@ -367,6 +367,52 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         feature=Feature.NOISE,
         infotext=InfotextKey("Seed resize from"),
         grid=GridAxis("Seed size", "512x512, 768x768"),
+    ),
+    FieldSpec(
+        name="regions",
+        kind=RegionSplit,
+        label="Regional prompts",
+        help="Divides the image; BREAK divides the prompt among the regions.",
+        group=Group.DETAILS,
+        widget=Widget.RADIO,
+        options={"Off": None, "Columns": RegionSplit.COLUMNS, "Rows": RegionSplit.ROWS},
+        feature=Feature.REGIONS,
+    ),
+    FieldSpec(
+        name="region_ratios",
+        kind=str,
+        label="Region shares",
+        help='Sizes against each other: "1,1,2"; rows of columns as "1,1,1;2,1,1".',
+        group=Group.DETAILS,
+        widget=Widget.TEXT,
+        unset="1,1",
+        max_length=200,
+        initial="1,1",
+        feature=Feature.REGIONS,
+        depends_on="regions",
+    ),
+    FieldSpec(
+        name="region_base",
+        kind=float,
+        label="Base share",
+        help="Above 0 the first part is for the whole image, and counts this much.",
+        group=Group.DETAILS,
+        widget=Widget.SLIDER,
+        unset=0.0,
+        limits=_FRACTION,
+        feature=Feature.REGIONS,
+        depends_on="regions",
+    ),
+    FieldSpec(
+        name="region_common",
+        kind=bool,
+        label="Common part",
+        help="The first part, behind that of the base, begins each region's prompt.",
+        group=Group.DETAILS,
+        widget=Widget.CHECKBOX,
+        unset=False,
+        feature=Feature.REGIONS,
+        depends_on="regions",
     ),
     FieldSpec(
         name="refiner",

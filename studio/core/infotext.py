@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from studio.core.detailer_infotext import build_detailer_pairs, split_detailer_pairs
 from studio.core.foreign_infotexts import name_noise_source
@@ -19,6 +20,7 @@ from studio.core.lora_tags import split_tags, write_tag
 from studio.core.model import Feature, Model
 from studio.core.model_ids import RESTORER_PREFIX, UPSCALER_PREFIX
 from studio.core.number_format import format_number
+from studio.core.region_infotext import build_region_pairs, split_region_pairs
 from studio.core.request import GenerationRequest, LoraUse
 from studio.core.request_choices import NoiseSource
 from studio.core.task import Task
@@ -75,7 +77,8 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one image
     pairs = build_pairs(made, model) | (build_pairs(request.hires) if request.hires is not None else {})
     own_noise = NoiseSource.CPU if model.is_own and Feature.SAMPLER in model.features else ""
     source = pairs.pop("RNG", "") or own_noise  # always named: without it AUTOMATIC1111 takes its GPU's
-    written = [*pairs.items(), ("RNG", source), *build_detailer_pairs(request.detailers), ("Version", version)]
+    written = [*pairs.items(), ("RNG", source), *build_detailer_pairs(request.detailers)]
+    written += [*build_region_pairs(request), ("Version", version)]
     written.insert(list(pairs).index("Model"), ("Model hash", model_hash))
     lines.append(", ".join(f"{key}: {_quote(value)}" for key, value in written if value))
     return "\n".join(lines).strip()
@@ -115,8 +118,10 @@ def parse_infotext(text: str, kind: type[GenerationRequest] = GenerationRequest)
     """
     prompt, negative, pairs, repeated = split_infotext(text)
     detailers, pairs = split_detailer_pairs(pairs)
+    regions, pairs = split_region_pairs(prompt, pairs)
     request, unknown = parse_pairs(prompt, negative, name_noise_source(pairs), kind)
-    return ParsedInfotext(request.replace(detailers=detailers) if detailers else request, unknown | repeated)
+    found: dict[str, Any] = {"detailers": detailers} if detailers else {}
+    return ParsedInfotext(request.replace(**found, **regions), unknown | repeated)
 
 
 def split_infotext(text: str) -> tuple[str, str, dict[str, str], dict[str, str]]:

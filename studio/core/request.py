@@ -22,7 +22,7 @@ from studio.core.fields import REQUEST_FIELDS
 from studio.core.finish import FaceRestoration, Finish, OutputOptions, Upscale
 from studio.core.image_fields import image_field
 from studio.core.range_checks import MAX_LORA_WEIGHT, MAX_SIDE, check_range
-from studio.core.request_choices import NoiseSource, PromptOrder, Resize, Saving
+from studio.core.request_choices import NoiseSource, PromptOrder, RegionSplit, Resize, Saving
 from studio.core.request_parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference
 from studio.core.social import SocialExport
 from studio.core.task import Task
@@ -48,8 +48,9 @@ class GenerationRequest:
     gets its `count` images. In a mask white is what changes. `strength` is the denoising strength, 0 to 1 (for sketch
     and structure: how closely the source is followed). `loops` feeds each image back as the source that many times.
     Tasks with a mask and searches give an image of the source's size, `width` and `height` being the size that is drawn
-    at. From the fraction `refiner_switch` of the noise schedule on, the checkpoint `refiner` goes on with the drawing;
-    with a hires pass, of that pass alone. `detailers` work on each finished image, one after the other.
+    at. With `regions` each part of the image has its own part of the prompt (see studio.core.regions). From the
+    fraction `refiner_switch` of the noise schedule on, the checkpoint `refiner` goes on with the drawing; with a hires
+    pass, of that pass alone. `detailers` work on each finished image, one after the other.
 
     Prompts may be dynamic (studio.prompting.dynamic). `template` and `negative_template` are then what `prompt` and
     `negative_prompt` are drawn from, and `drawn` holds the texts of each image (see studio.core.prompt_texts), drawn
@@ -90,6 +91,10 @@ class GenerationRequest:
     schedule: str | None = None
     clip_skip: int | None = None
     vae: str | None = None
+    regions: RegionSplit | None = None
+    region_ratios: str = "1,1"
+    region_base: float = 0.0
+    region_common: bool = False
     refiner: str | None = None
     refiner_switch: float = 0.8
     loras: tuple[LoraUse, ...] = ()

@@ -29,6 +29,13 @@ class NoiseSource(StrEnum):
     COMFYUI = "ComfyUI"  # one generator a batch, the first noise from the CPU and that of the steps from the card
 
 
+class RegionSplit(StrEnum):
+    """How an image is divided into regions that have prompts of their own."""
+
+    COLUMNS = "columns"
+    ROWS = "rows"
+
+
 class PromptOrder(StrEnum):
     """Which of the prompts of a dynamic prompt the images get."""
 

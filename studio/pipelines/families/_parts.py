@@ -23,7 +23,13 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 FEATURES = frozenset(Feature) - {Feature.CONTROL, Feature.REFERENCE, Feature.DETAILER}
 """Features of a checkpoint by itself; control and reference images take weights of their own, and detailers follow from
 inpainting."""
-NON_CLIP_FEATURES = FEATURES - {Feature.CLIP_SKIP, Feature.PROMPT_SYNTAX, Feature.EMBEDDING, Feature.REFINER}
+NON_CLIP_FEATURES = FEATURES - {
+    Feature.CLIP_SKIP,
+    Feature.PROMPT_SYNTAX,
+    Feature.EMBEDDING,
+    Feature.REFINER,
+    Feature.REGIONS,
+}
 """Features of families whose text encoder is not CLIP alone."""
 MASKED_TASKS = frozenset(
     {

@@ -8,13 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from studio.pipelines.unet_forward import replace_forward
 
 
+@dataclass(frozen=True)
+class AreaWeight:
+    """A weight that holds in one area alone, given as (left, top, right, bottom) in fractions of the image."""
+
+    weight: float
+    area: tuple[float, float, float, float]
+
+    def draw_map(self, noise: Any) -> Any:
+        """The weight at every place of `noise` (images, channels, height, width)."""
+        import torch
+
+        height, width = noise.shape[-2:]
+        left, right = (round(side * width) for side in self.area[::2])
+        top, bottom = (round(side * height) for side in self.area[1::2])
+        drawn = torch.zeros((1, 1, height, width), dtype=noise.dtype, device=noise.device)
+        drawn[..., top:bottom, left:right] = self.weight
+        return drawn
+
+
+Weight = float | AreaWeight
+
+
 @contextmanager
-def compose_conditions(unet: Any, weights: tuple[float, ...], images: int) -> Iterator[None]:
+def compose_conditions(unet: Any, weights: tuple[Weight, ...], images: int) -> Iterator[None]:
     """Within the block, `unet` takes embeddings in which one condition per weight lies side by side along the sequence
     (and pooled ones side by side along their width), and answers as if there were one condition that is all of them.
 
@@ -25,7 +48,7 @@ def compose_conditions(unet: Any, weights: tuple[float, ...], images: int) -> It
         yield
 
 
-def _build_composed_forward(forward: Any, weights: tuple[float, ...], images: int) -> Any:
+def _build_composed_forward(forward: Any, weights: tuple[Weight, ...], images: int) -> Any:
     count = len(weights)
 
     def forward_composed(
@@ -71,12 +94,14 @@ def _build_composed_forward(forward: Any, weights: tuple[float, ...], images: in
     return forward_composed
 
 
-def _combine_noises(noises: tuple[Any, ...], weights: tuple[float, ...], *, guided: bool) -> Any:
+def _combine_noises(noises: tuple[Any, ...], weights: tuple[Weight, ...], *, guided: bool) -> Any:
     import torch
 
+    scales = [weight.draw_map(noises[0]) if isinstance(weight, AreaWeight) else weight for weight in weights]
     if not guided:
-        total = sum(weights) or 1.0
-        return torch.stack([noise * (weight / total) for noise, weight in zip(noises, weights, strict=True)]).sum(dim=0)
+        total: Any = sum(scales)
+        total = total.clamp(min=1e-6) if isinstance(total, torch.Tensor) else total or 1.0
+        return torch.stack([noise * (scale / total) for noise, scale in zip(noises, scales, strict=True)]).sum(dim=0)
     negative, *conditions = noises
-    moves = torch.stack([(noise - negative) * weight for noise, weight in zip(conditions, weights, strict=True)])
+    moves = torch.stack([(noise - negative) * scale for noise, scale in zip(conditions, scales, strict=True)])
     return torch.cat([negative, negative + moves.sum(dim=0)])

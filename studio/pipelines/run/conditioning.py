@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from studio.core.regions import Region, list_regions
 from studio.core.request import GenerationRequest
-from studio.pipelines.run.composition import compose_conditions
+from studio.pipelines.run.composition import AreaWeight, Weight, compose_conditions
 from studio.pipelines.run.encoders import Embeds, build_encoders
 from studio.pipelines.run.prompt_cache import PromptCache
 from studio.prompting import grammar
@@ -39,7 +40,7 @@ class Conditioning:
     Several conditions (AND) lie side by side along the sequence, `composed` takes them apart again inside the UNet.
     """
 
-    def __init__(self, pipe: Any, states: Sequence[_State], weights: tuple[float, ...], images: int) -> None:
+    def __init__(self, pipe: Any, states: Sequence[_State], weights: tuple[Weight, ...], images: int) -> None:
         self._pipe = pipe
         self._states = tuple(states)
         self._weights = weights
@@ -126,7 +127,7 @@ def encode_prompts(
     """
     calls = getattr(pipe.scheduler, "prompt_calls", getattr(pipe.scheduler, "order", 1))
     before = None if first_pass is None else first_pass * calls
-    positive = grammar.schedule_prompt(request.prompt, steps * calls, first_pass=before)
+    positives = _schedule_positives(request, steps * calls, before)
     negative = grammar.schedule_prompt(request.negative_prompt, steps * calls, first_pass=before, conjunction=False)
     embedder = _Embedder(pipe, request.clip_skip, cache or PromptCache())
     zero = not request.negative_prompt.strip() and bool(getattr(pipe.config, "force_zeros_for_empty_prompt", False))
@@ -135,17 +136,43 @@ def encode_prompts(
             end,
             [
                 _scale_weights(condition.parts, request.prompt_weight)
-                for condition in _find_stage(positive, end).conditions
+                for stages, _ in positives
+                for condition in _find_stage(stages, end).conditions
             ],
             _scale_weights(_find_stage(negative, end).conditions[0].parts, request.negative_weight),
         )
-        for end in sorted({stage.end for stage in (*positive, *negative)})
+        for end in sorted({stage.end for stages in (negative, *(own for own, _ in positives)) for stage in stages})
     ]
     states: list[_State] = []
     for end, conditions, against in spans:
         for_it, against_it = _align_lengths([embedder.embed(parts) for parts in conditions], embedder.embed(against))
         states.append(_State(end, for_it, against_it.to_zeros() if zero and embedder.pooled else against_it))
-    return Conditioning(pipe, states, tuple(condition.weight for condition in positive[0].conditions), images)
+    return Conditioning(pipe, states, _list_weights(positives), images)
+
+
+_Positive = tuple[tuple[grammar.PromptStage, ...], Region | None]
+"""The stages of a prompt, and the region that it is for."""
+
+
+def _schedule_positives(request: GenerationRequest, calls: int, before: int | None) -> list[_Positive]:
+    """The prompt as one, or that of each region."""
+    regions = list_regions(request)
+    if not regions:
+        return [(grammar.schedule_prompt(request.prompt, calls, first_pass=before), None)]
+    return [(grammar.schedule_prompt(one.prompt, calls, first_pass=before), one) for one in regions]
+
+
+def _list_weights(positives: Sequence[_Positive]) -> tuple[Weight, ...]:
+    """The weight of each condition, held to its region."""
+    weights: list[Weight] = []
+    for stages, region in positives:
+        own = [condition.weight for condition in stages[0].conditions]
+        if region is not None:
+            area = (region.left, region.top, region.right, region.bottom)
+            weights += [AreaWeight(weight * region.weight, area) for weight in own]
+        else:
+            weights += own
+    return tuple(weights)
 
 
 class _Embedder:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from studio.core.finish import Upscale
 from studio.core.ports import Annotators
+from studio.core.regions import list_regions
 from studio.core.request import GenerationRequest
 from studio.core.weights import WeightKind
 from studio.pipelines.control.control_units import check_unit_names
@@ -31,6 +32,8 @@ def check_names(catalog: Catalog, request: GenerationRequest, annotators: Annota
         NotConfigured: a detailer looks for something that only `annotators` could find.
     """
     _check_pass(catalog, request)
+    if not (request.template or request.drawn or request.axes):  # else each image has a prompt of its own
+        list_regions(request)
     check_upscaler_names(catalog, request.upscale)
     for detailer in request.detailers:
         check_target(detailer, annotators)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.core.model import Feature, Model
 from studio.core.ports import Annotators, LoadOptions, PipelineSpec
+from studio.core.regions import list_regions
 from studio.core.request import GenerationRequest, LoraUse
 from studio.core.weight_reading import disable_mapping
 from studio.core.weights import WeightFile, WeightKind
@@ -93,6 +94,7 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
     request = diffusion.resolve_defaults(
         request.replace(negative_prompt=extract_loras(request.negative_prompt)[0]), model
     )
+    list_regions(request)  # a prompt that does not fit them is refused before anything is loaded
     loras = find_loras(catalog, request.loras, spec.family, model.title)
     files: list[WeightFile] = []
     if spec.clip and Feature.EMBEDDING in model.features:

@@ -93,7 +93,7 @@ def describe_ignored_fields(model: Model, values: Values, fields: Sequence[Field
         and not spec.from_model  # always filled: with what the model before it prefers
         and spec.initial is None
         and not (spec.depends_on and not values.get(spec.depends_on))
-        and spec.is_set(values.get(spec.form_name))
+        and _is_filled(spec, values.get(spec.form_name))
     ]
     lost += [
         feature
@@ -102,9 +102,13 @@ def describe_ignored_fields(model: Model, values: Values, fields: Sequence[Field
     ]
     if not lost:
         return ""
-    named = [f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in lost]
+    named = [name if name.endswith("s") else f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in lost]
     words = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} or {named[-1]}"
     return f"{model.title} does not support {words}; yours will be ignored."
+
+
+def _is_filled(spec: FieldSpec, value: object) -> bool:
+    return spec.is_set(spec.options.get(str(value), spec.unset) if spec.options else value)
 
 
 def _render_note(text: str) -> str:

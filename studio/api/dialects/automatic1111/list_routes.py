@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request
 from studio.api.dialects.automatic1111 import names, options
 from studio.api.dialects.automatic1111.adetailer import ADETAILER_SCRIPT
 from studio.api.dialects.automatic1111.errors import make_checkpoint_error
+from studio.api.dialects.automatic1111.regional_prompter import REGIONS_SCRIPT
 from studio.api.dialects.automatic1111.scripts import (
     CONTROL_SCRIPT,
     IMG2IMG_SCRIPTS,
@@ -185,7 +186,7 @@ def add_program_routes(routes: APIRouter, studio: Studio, user_options: options.
     @routes.get("/scripts")
     def list_scripts() -> dict[str, list[str]]:
         """The names of the scripts."""
-        always_on = (CONTROL_SCRIPT, ADETAILER_SCRIPT)
+        always_on = (CONTROL_SCRIPT, ADETAILER_SCRIPT, REGIONS_SCRIPT)
         return {"txt2img": [*TXT2IMG_SCRIPTS, *always_on], "img2img": [*IMG2IMG_SCRIPTS, *always_on]}
 
     @routes.get("/script-info")

@@ -13,6 +13,7 @@ from studio.api.dialects.automatic1111.adetailer import ADETAILER_SCRIPT, ADetai
 from studio.api.dialects.automatic1111.bodies import Img2ImgBody, Txt2ImgBody
 from studio.api.dialects.automatic1111.control_units import BuiltUnit, build_control_units
 from studio.api.dialects.automatic1111.errors import InitImageMissing, ScriptNotFound
+from studio.api.dialects.automatic1111.regional_prompter import REGIONS_SCRIPT, read_regional_prompter
 from studio.api.dialects.fit_request import fit_to_model
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import RANDOM_SEED, FieldSpec
@@ -64,6 +65,7 @@ class RequestBuilder:
         self._notes: list[str] = []
         self._units: tuple[BuiltUnit, ...] = ()
         self._adetailer = ADetailerUse()
+        self._regions: dict[str, Any] = {}
 
     @property
     def _settings(self) -> Settings:
@@ -211,6 +213,8 @@ class RequestBuilder:
             given = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
             if lowered == _CONTROL_SCRIPT:
                 self._units = build_control_units(given.get("args", []), self._studio, self._user)
+            elif lowered == REGIONS_SCRIPT:
+                self._regions = read_regional_prompter(given.get("args", []), body.prompt or "")
             elif lowered == ADETAILER_SCRIPT:
                 self._adetailer = read_adetailer(given.get("args", []), self._list_models())
             elif lowered not in _BUILT_IN_SCRIPTS:
@@ -263,7 +267,7 @@ class RequestBuilder:
 
     def _finish(self, request: GenerationRequest, body: Body) -> BuiltRequest:
         model = self._studio.engine.model(request.model, request.task)
-        request = self._add_detailers(request, body)
+        request = self._add_detailers(request, body).replace(**self._regions)
         if self._choose_options(body).get("enable_prompt_comments"):
             request = strip_request_comments(request)
         fitted, notes = fit_to_model(request.replace(model=model.id), model)

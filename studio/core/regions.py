@@ -1,0 +1,98 @@
+"""Regions of an image with prompts of their own: how a prompt is divided among them, and where they lie."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+
+from studio.core.errors import InvalidRequest
+from studio.core.request import GenerationRequest
+from studio.core.request_choices import RegionSplit
+
+MAX_REGIONS = 16
+_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_HINT = 'Write the shares as in "1,1" or, with rows of columns, "1,1,2;2,1,1".'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """A prompt and the part of the image that it is for, as fractions of width and height; `weight` is how much it
+    counts there."""
+
+    prompt: str
+    left: float = 0.0
+    top: float = 0.0
+    right: float = 1.0
+    bottom: float = 1.0
+    weight: float = 1.0
+
+
+def list_regions(request: GenerationRequest) -> tuple[Region, ...]:
+    """The regions of `request`, whose prompt BREAK divides; () where it has none.
+
+    With a base the first part is for the whole image and counts by that share, the regions by the rest. With a common
+    part, which follows the base or comes first, each region's prompt begins with that.
+
+    Raises:
+        InvalidRequest: shares that are none, or another number of parts than of regions.
+    """
+    if request.regions is None:
+        return ()
+    boxes = _lay_out_boxes(request.region_ratios, request.regions)
+    parts = _BREAK.split(request.prompt.strip())
+    ahead = (request.region_base > 0) + request.region_common
+    if len(parts) != len(boxes) + ahead:
+        raise InvalidRequest(
+            f"The prompt has {len(parts)} parts for {len(boxes)} regions"
+            + (f" and {ahead} before them." if ahead else "."),
+            hint="Divide the prompt with BREAK, one part for each region.",
+        )
+    base = parts.pop(0) if request.region_base > 0 else ""
+    common = parts.pop(0) if request.region_common else ""
+    regions = [
+        Region(
+            prompt=", ".join(text for text in (common, part) if text),
+            left=left,
+            top=top,
+            right=right,
+            bottom=bottom,
+            weight=1 - request.region_base,
+        )
+        for part, (left, top, right, bottom) in zip(parts, boxes, strict=True)
+    ]
+    whole = [Region(prompt=base, weight=request.region_base)] if request.region_base > 0 else []
+    return (*whole, *regions)
+
+
+def _lay_out_boxes(text: str, split: RegionSplit) -> list[tuple[float, float, float, float]]:
+    """(left, top, right, bottom) of each region, in the order of their prompts. Groups divided by semicolons lie across
+    the split, and begin with their own share there."""
+    groups = [_parse_shares(group) for group in text.split(";")]
+    if len(groups) > 1 and any(len(group) < 2 for group in groups):
+        raise InvalidRequest(f"“{text}” lacks the shares of some regions.", hint=_HINT)
+    across = [group[0] for group in groups] if len(groups) > 1 else [1.0]
+    along = [group[1:] for group in groups] if len(groups) > 1 else groups
+    boxes: list[tuple[float, float, float, float]] = []
+    for (low, high), shares in zip(_find_spans(across), along, strict=True):
+        for start, end in _find_spans(shares):
+            columns = split is RegionSplit.COLUMNS
+            boxes.append((start, low, end, high) if columns else (low, start, high, end))
+    if len(boxes) > MAX_REGIONS:
+        raise InvalidRequest(f"There are {len(boxes)} regions; the limit is {MAX_REGIONS}.", hint="Use fewer.")
+    return boxes
+
+
+def _parse_shares(text: str) -> list[float]:
+    try:
+        shares = [float(share) for share in text.split(",")]
+    except ValueError as error:
+        raise InvalidRequest(f"“{text}” are no shares of regions.", hint=_HINT) from error
+    if not all(0 < share <= 1000 for share in shares):
+        raise InvalidRequest(f"“{text}” has shares that are not from 0 to 1000.", hint=_HINT)
+    return shares
+
+
+def _find_spans(shares: list[float]) -> list[tuple[float, float]]:
+    ends = list(itertools.accumulate(shares))
+    return [(start / ends[-1], end / ends[-1]) for start, end in itertools.pairwise([0.0, *ends])]
