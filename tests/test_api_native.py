@@ -283,6 +283,8 @@ def test_every_field_reaches_the_request() -> None:
             "region_ratios": "1,2",
             "region_base": 0.2,
             "region_common": True,
+            "tiling": True,
+            "guidance_rescale": 0.7,
             "refiner": "r",
             "refiner_switch": 0.7,
             "detailers": [{"target": "hands", "guidance_scale": 5, "width": 512, "height": 768}, {}],

@@ -106,7 +106,7 @@ def _parse_detailer(own: Mapping[str, tuple[str, str]]) -> tuple[Detailer | None
                 found = parse_key([spec], text)
                 dataclasses.replace(detailer, **_complete_size(found))
                 changes = found | changes if spec.name == "sampler" else changes | found
-            except (ValueError, OverflowError, InvalidRequest):
+            except (ValueError, KeyError, OverflowError, InvalidRequest):
                 used.discard(key)
     if ("width" in changes) != ("height" in changes):
         changes = {name: value for name, value in changes.items() if name not in ("width", "height")}

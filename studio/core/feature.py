@@ -23,6 +23,8 @@ class Feature(StrEnum):
     DETAILER = "detailer"
     REFINER = "refiner"
     REGIONS = "regional prompts"
+    TILING = "tiling"
+    RESCALE = "CFG rescale"
     EMBEDDING = "textual inversion"
     STRENGTH = "denoising strength"
     CONTROL = "ControlNet"

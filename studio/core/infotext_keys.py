@@ -79,11 +79,13 @@ def _format_value(spec: FieldSpec, part: HasFields, model: Model | None) -> str:
 
 
 def parse_value(spec: FieldSpec, text: str) -> object:
-    """`text` as a value of the field; raises ValueError where it is none."""
+    """`text` as a value of the field; raises ValueError or KeyError where it is none."""
     if issubclass(spec.kind, StrEnum):
         return spec.kind(text)
     if spec.kind is int:
         return _parse_integer(text)
+    if spec.kind is bool:
+        return {"true": True, "false": False}[text.strip().lower()]
     return float(text) if spec.kind is float else text
 
 
@@ -146,7 +148,7 @@ def parse_pairs(
                 request = request.replace(**parse_key(first[key], text))
             else:
                 unknown[key] = text
-        except (ValueError, OverflowError, InvalidRequest):
+        except (ValueError, KeyError, OverflowError, InvalidRequest):
             unknown[key] = text
     return (request.replace(hires=Hires(**hires)) if hires else request), unknown
 

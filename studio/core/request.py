@@ -95,6 +95,8 @@ class GenerationRequest:
     region_ratios: str = "1,1"
     region_base: float = 0.0
     region_common: bool = False
+    tiling: bool = False
+    guidance_rescale: float = 0.0
     refiner: str | None = None
     refiner_switch: float = 0.8
     loras: tuple[LoraUse, ...] = ()

@@ -29,6 +29,8 @@ NON_CLIP_FEATURES = FEATURES - {
     Feature.EMBEDDING,
     Feature.REFINER,
     Feature.REGIONS,
+    Feature.TILING,
+    Feature.RESCALE,
 }
 """Features of families whose text encoder is not CLIP alone."""
 MASKED_TASKS = frozenset(

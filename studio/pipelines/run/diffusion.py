@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,12 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.pipelines import device_memory
 from studio.pipelines.run import conditioning, finite_values, noise
+from studio.pipelines.run.guidance_rescale import rescale_guidance
 from studio.pipelines.run.live_preview import Previewer, StepRecorder, can_show, unpack_latents
 from studio.pipelines.run.prompt_cache import PromptCache, cache_encoding
 from studio.pipelines.run.refining import Refiner, switch_models
 from studio.pipelines.run.samplers import make_scheduler
+from studio.pipelines.run.seamless import wrap_edges
 
 
 class Progress:
@@ -126,6 +128,8 @@ def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ct
             with ctx.phase("encode"):
                 refined = _encode(task.refiner.pipe, task.refiner.request, task, task.refiner.prompts)
             stack.enter_context(switch_models(pipe, task.refiner, refined, len(task.seeds)))
+        for change in _list_unet_changes(pipe, task):
+            stack.enter_context(change)
         stack.enter_context(_time_phases(pipe, ctx, task.model.title))
         images = pipe(**arguments).images
     return (
@@ -145,6 +149,18 @@ def _build_prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.
     if "negative_prompt" in inspect.signature(pipe.__call__).parameters and request.negative_prompt.strip():
         prompts["negative_prompt"] = [request.negative_prompt] * images
     return prompts, None
+
+
+def _list_unet_changes(pipe: Any, task: Pass) -> Iterator[AbstractContextManager[None]]:
+    """What the request asks of the UNet for this pass, in the order in which it is put around it."""
+    request = task.request
+    if not task.spec.clip:
+        return
+    if request.guidance_rescale > 0 and request.guidance is not None:
+        yield rescale_guidance(pipe.unet, request.guidance, request.guidance_rescale, len(task.seeds))
+    if request.tiling:
+        refined = [task.refiner.pipe.unet] if task.refiner is not None else []
+        yield wrap_edges(pipe.unet, pipe.vae, *refined)
 
 
 def _encode(pipe: Any, request: GenerationRequest, task: Pass, cache: PromptCache) -> conditioning.Conditioning:

@@ -143,6 +143,7 @@ class RequestBuilder:
             schedule=None if schedule == "Automatic" else schedule,
             clip_skip=self._read_clip_skip(chosen),
             vae=self._read_vae(chosen),
+            tiling=bool(body.tiling),
             **self._read_refiner(body),
             control=tuple(one.unit for one in self._read_scripts(body)),
             then=self._build_face_step(body, chosen),
