@@ -285,6 +285,7 @@ def test_every_field_reaches_the_request() -> None:
             "region_common": True,
             "tiling": True,
             "guidance_rescale": 0.7,
+            "pag_scale": 3,
             "refiner": "r",
             "refiner_switch": 0.7,
             "detailers": [{"target": "hands", "guidance_scale": 5, "width": 512, "height": 768}, {}],

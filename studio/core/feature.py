@@ -25,6 +25,7 @@ class Feature(StrEnum):
     REGIONS = "regional prompts"
     TILING = "tiling"
     RESCALE = "CFG rescale"
+    PAG = "PAG"
     EMBEDDING = "textual inversion"
     STRENGTH = "denoising strength"
     CONTROL = "ControlNet"

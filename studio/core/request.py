@@ -97,6 +97,7 @@ class GenerationRequest:
     region_common: bool = False
     tiling: bool = False
     guidance_rescale: float = 0.0
+    pag_scale: float = 0.0
     refiner: str | None = None
     refiner_switch: float = 0.8
     loras: tuple[LoraUse, ...] = ()

@@ -31,6 +31,7 @@ NON_CLIP_FEATURES = FEATURES - {
     Feature.REGIONS,
     Feature.TILING,
     Feature.RESCALE,
+    Feature.PAG,
 }
 """Features of families whose text encoder is not CLIP alone."""
 MASKED_TASKS = frozenset(

@@ -82,10 +82,15 @@ class Conditioning:
         both = torch.cat([negative_pooled, pooled]) if pooled is not None and negative_pooled is not None else None
         return torch.cat([negative, hidden]), both
 
+    @property
+    def is_composed(self) -> bool:
+        """Whether several conditions lie side by side."""
+        return len(self._weights) > 1
+
     def apply_composition(self, pipe: Any) -> AbstractContextManager[None]:
         """For the time of a run, let the UNet answer for all conditions that AND joins, by their weights. Nothing is
         left behind; with one condition nothing is done."""
-        return compose_conditions(pipe.unet, self._weights, self._images) if len(self._weights) > 1 else nullcontext()
+        return compose_conditions(pipe.unet, self._weights, self._images) if self.is_composed else nullcontext()
 
     def _find_state(self, call: int) -> _State:
         return next((state for state in self._states if call <= state.end), self._states[-1])

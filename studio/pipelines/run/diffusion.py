@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from studio.pipelines import device_memory
 from studio.pipelines.run import conditioning, finite_values, noise
 from studio.pipelines.run.guidance_rescale import rescale_guidance
 from studio.pipelines.run.live_preview import Previewer, StepRecorder, can_show, unpack_latents
+from studio.pipelines.run.perturbed_attention import guide_by_perturbation
 from studio.pipelines.run.prompt_cache import PromptCache, cache_encoding
 from studio.pipelines.run.refining import Refiner, switch_models
 from studio.pipelines.run.samplers import make_scheduler
@@ -124,6 +125,7 @@ def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ct
     with ExitStack() as stack:
         if conditions is not None:
             stack.enter_context(conditions.apply_composition(pipe))
+            stack.enter_context(_perturb_attention(pipe, task, conditions))
         if task.refiner is not None:
             with ctx.phase("encode"):
                 refined = _encode(task.refiner.pipe, task.refiner.request, task, task.refiner.prompts)
@@ -149,6 +151,14 @@ def _build_prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.
     if "negative_prompt" in inspect.signature(pipe.__call__).parameters and request.negative_prompt.strip():
         prompts["negative_prompt"] = [request.negative_prompt] * images
     return prompts, None
+
+
+def _perturb_attention(pipe: Any, task: Pass, conditions: conditioning.Conditioning) -> AbstractContextManager[None]:
+    request = task.request
+    if not request.pag_scale or request.guidance is None:
+        return nullcontext()
+    plain = not (conditions.is_composed or request.control or request.references)
+    return guide_by_perturbation(pipe.unet, request.guidance, request.pag_scale, len(task.seeds), halves=plain)
 
 
 def _list_unet_changes(pipe: Any, task: Pass) -> Iterator[AbstractContextManager[None]]:
