@@ -184,9 +184,11 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
 
 def _render_preloads(blocks: DeferringBlocks) -> str:
     """HTML that fetches early what Gradio's page loads step by step."""
-    names = list_first_files(find_frontend_folder().parent, blocks.list_first_types())
+    frontend = find_frontend_folder().parent
+    first, following = (list_first_files(frontend, types) for types in blocks.list_first_types())
+    later = [name for name in following if name not in first]
     theme = f'<link rel="preload" as="style" href="theme.css?v={blocks.theme_hash}">'
-    return render_preloads(names, urgent=True) + theme
+    return render_preloads(first, urgent=True) + theme + render_preloads(later, urgent=False)
 
 
 def build_theme() -> themes.Base:

@@ -18,8 +18,10 @@ from studio.page import mount
 from studio.tabs.common.deferred_tabs import DeferringBlocks
 
 MOST_COMPONENTS = 450
+MOST_FIRST_COMPONENTS = 100
 MOST_BYTES = 120_000  # of the page, compressed
-TABS = ("Img2Img", "Extras", "Social Optimizer", "Prompts", "Library", "Compare", "Configurations", "Home")
+SETTINGS = "view-settings"  # the column of the first tab, which the page fetches by itself
+PARTS = (SETTINGS, "Img2Img", "Extras", "Social Optimizer", "Prompts", "Library", "Compare", "Configurations", "Home")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,10 @@ def read_page(html: str) -> dict[str, Any]:
 
 
 def find_event(page: dict[str, Any], title: str) -> int:
-    """The number of the event that fetches the tab's content."""
+    """The number of the event that fetches the tab's content, or that of the column of settings."""
+    if title == SETTINGS:
+        columns = [each for each in page["components"] if SETTINGS in (each["props"].get("elem_classes") or ())]
+        return next(each["id"] for each in page["dependencies"] if each["outputs"] == [columns[0]["id"]])
     tab = next(each["id"] for each in page["components"] if each["props"].get("label") == title)
     return next(each["id"] for each in page["dependencies"] if [tab, "select"] in each["targets"])
 
@@ -76,7 +81,7 @@ def test_the_page_is_sent_in_few_components_and_few_bytes(served: RunningStudio,
     assert {each["id"] for each in page["components"]} >= collect_ids(page["layout"]) - {page["layout"]["id"]}
 
 
-@pytest.mark.parametrize("title", TABS)
+@pytest.mark.parametrize("title", PARTS)
 def test_a_tab_comes_complete_when_it_is_opened(served: RunningStudio, page: dict[str, Any], title: str) -> None:
     content = open_tab(served, page, title)
     sent = {each["id"] for each in content["components"]}
@@ -85,6 +90,26 @@ def test_a_tab_comes_complete_when_it_is_opened(served: RunningStudio, page: dic
     known = sent | {each["id"] for each in page["components"]}
     asked = {number for event in content["dependencies"] for number in event["inputs"]}
     assert asked <= known, "an event asks for what the page does not have"
+
+
+def test_one_can_type_before_the_settings_come(page: dict[str, Any]) -> None:
+    kinds = {each["type"] for each in page["components"]}
+    assert "textbox" in kinds
+    assert not kinds & {"dropdown", "slider", "number", "accordion"}
+    assert len(page["components"]) <= MOST_FIRST_COMPONENTS
+
+
+def test_an_event_that_starts_at_a_component_comes_with_all_others_that_do(
+    served: RunningStudio, page: dict[str, Any]
+) -> None:
+    """Gradio's page forgets the events of a component when it is sent others for it."""
+    starts: dict[tuple[int, str], set[str]] = {}
+    for title, part in (("", page), *((title, open_tab(served, page, title)) for title in PARTS)):
+        for event in part["dependencies"]:
+            for number, name in event["targets"]:
+                if number is not None and name not in ("load", "select"):  # told apart otherwise, or to be forgotten
+                    starts.setdefault((number, name), set()).add(title)
+    assert {start: titles for start, titles in starts.items() if len(titles) > 1} == {}
 
 
 def test_a_tab_comes_although_another_one_has_changed_it_before(served: RunningStudio, page: dict[str, Any]) -> None:
@@ -97,14 +122,14 @@ def test_a_tab_comes_although_another_one_has_changed_it_before(served: RunningS
 
 def test_every_event_is_sent_once(served: RunningStudio, page: dict[str, Any]) -> None:
     config = served.open_client().get("/config").json()
-    parts = [page, *(open_tab(served, page, title) for title in TABS)]
+    parts = [page, *(open_tab(served, page, title) for title in PARTS)]
     numbers = [event["id"] for part in parts for event in part["dependencies"]]
     assert sorted(numbers) == sorted(event["id"] for event in config["dependencies"])
 
 
 def test_an_event_never_waits_for_one_in_another_part(served: RunningStudio, page: dict[str, Any]) -> None:
     """Gradio's page joins an event to the one it follows only where both come at once."""
-    for part in (page, *(open_tab(served, page, title) for title in TABS)):
+    for part in (page, *(open_tab(served, page, title) for title in PARTS)):
         here = {event["id"] for event in part["dependencies"]}
         assert {event["trigger_after"] for event in part["dependencies"]} - {None} <= here
 

@@ -59,7 +59,7 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
             result = tab_view.build_result_panel(
                 page_context, "txt2img", render_empty_result(guide.list_examples(model))
             )
-        with gr.Column(elem_classes="view-column view-settings", min_width=0):
+        with page_context.blocks.defer_column("view-column", "view-settings"):
             fields, note, steering, chips = _build_settings(studio, guide)
             make_for = target_platform.build_target_accordion(studio)
             templates = template_fields.build_templates_accordion(studio)

@@ -1,9 +1,10 @@
-"""Tabs whose content the browser gets when they are first opened.
+"""Parts of the page that the browser gets later: a tab's content when the tab is first opened, and the settings of the
+first tab once one can type into its prompt.
 
-`gr.render` would build such a tab anew for every browser, under numbers of its own. Here each is built once, with the
+`gr.render` would build such a part anew for every browser, under numbers of its own. Here each is built once, with the
 page: its components and events exist on the server from the start, and other programs call them by name. Only what the
-browser is sent is split: the page without the contents of such tabs, and each content when its tab is first selected,
-in the form in which Gradio's page takes what `gr.render` made.
+browser is sent is split: the page without these contents, and each content at its time, in the form in which Gradio's
+page takes what `gr.render` made.
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ from gradio.renderable import Renderable
 from studio.tabs.common.events import HIDDEN, show_errors
 
 _PAGE = ""  # Gradio's name for the first of several pages; there is one
+_SHOW_ONCE_SCRIPT = (
+    "() => {{ const shown = (window.easelShownFolds ??= new Set()); if (shown.has({number})) return [];"
+    " shown.add({number}); return [{{__type__: 'update', visible: true}}]; }}"
+)
 _API_KEYS = ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs")  # read by callers from outside
 
 
-class TabContent(Renderable):
-    """The place for what a tab shows. What is built in its container goes to the browser when the tab is selected."""
+class DeferredContent(Renderable):
+    """The place for a part of the page. What is built in its container goes to the browser at the event `trigger`."""
 
-    def __init__(self, tab: gr.Tab, blocks: gr.Blocks) -> None:
+    def __init__(self, trigger: tuple[Block, str], blocks: gr.Blocks) -> None:
         super().__init__(
             self.apply,
             inputs=[],
-            triggers=[(tab, "select")],
+            triggers=[trigger],
             concurrency_limit=None,
             concurrency_id=None,
             trigger_mode="once",
@@ -45,7 +50,7 @@ class TabContent(Renderable):
 
     @show_errors
     def apply(self) -> None:
-        """Answer the selection of the tab: nothing is left to build, and the content is sent along."""
+        """Answer the event: nothing is left to build, and the content is sent along."""
 
     def list_component_ids(self) -> set[int]:
         """The numbers of all components inside."""
@@ -53,35 +58,52 @@ class TabContent(Renderable):
 
 
 class DeferringBlocks(gr.Blocks):
-    """Blocks that hold the contents of tabs back until they are opened."""
+    """Blocks that hold parts of the page back until they are wanted."""
 
     def __init__(self, **options: Any) -> None:
-        self._contents: list[TabContent] = []
+        self._contents: list[DeferredContent] = []
         super().__init__(**options)
 
     @contextlib.contextmanager
     def defer_content(self, tab: gr.Tab) -> Iterator[None]:
         """Components built inside, which must be within `tab`, are sent when `tab` is first selected."""
-        content = TabContent(tab, self)
-        first = len(self.fns)
-        with content.container:
+        with self._hold_content(DeferredContent((tab, "select"), self)):
             yield
             # Takes the place of the event that fetches the content, so that it is fetched once.
             tab.select(fn=None, js="() => []", **HIDDEN)
+
+    @contextlib.contextmanager
+    def defer_column(self, *elem_classes: str) -> Iterator[None]:
+        """As gr.Column; the components built inside are sent once the rest of the page is shown."""
+        content = DeferredContent((self, "load"), self)
+        content.container.elem_classes = list(elem_classes)
+        content.container.min_width = 0
+        with self._hold_content(content):
+            yield
+
+    @contextlib.contextmanager
+    def _hold_content(self, content: DeferredContent) -> Iterator[None]:
+        first = len(self.fns)
+        with content.container:
+            yield
+        for block in list(_walk(content.container)):
+            if isinstance(block, gr.Accordion) and not block.open:
+                _build_fold_late(block)
         self._contents.append(content)
         for event in list(self.fns.values())[first:]:
             event.rendered_in = content
 
     def assign_events(self) -> None:
-        """Send the events that were added from outside along with the deferred components that they start at or write
-        to; to be called when the page is complete."""
+        """Send the events that were added from outside along with the deferred components that they start at, write or
+        read; to be called when the page is complete."""
         homes = {number: content for content in self._contents for number in content.list_component_ids()}
-        for event in self.fns.values():
-            if event.rendered_in is None and event.trigger_after is not None:
-                event.rendered_in = self.fns[event.trigger_after].rendered_in
-            if event.rendered_in is None:
-                touched = (*(number for number, _ in event.targets), *(block._id for block in event.outputs))
-                event.rendered_in = next((homes[number] for number in touched if number in homes), None)
+        openings = {content.opening for content in self._contents}
+        waiting = [event for number, event in self.fns.items() if number not in openings]
+        places = _EventPlaces(homes, self.fns)
+        while found := [(event, home) for event in waiting if (home := places.find_home(event))]:
+            for event, home in found:
+                places.put(event, home)
+            waiting = [event for event in waiting if event.rendered_in is None]
 
     def get_config_file(self) -> BlocksConfigDict:
         """Gradio's description of everything, in which the page itself lacks the deferred contents."""
@@ -102,12 +124,17 @@ class DeferringBlocks(gr.Blocks):
         page["layout"] = _prune_layout(page["layout"], {content.container_id for content in self._contents})
         return config
 
-    def list_first_types(self) -> set[str]:
-        """The types of the components that are shown at first."""
+    def list_first_types(self) -> tuple[set[str], set[str]]:
+        """The types of the components that are shown at first, and of those in the columns that come by themselves."""
         config: Any = self.config
         first = set(config["page"][_PAGE]["components"])
+        columns = [content for content in self._contents if content.triggers[0].event_name == "load"]
+        following = {number for content in columns for number in content.list_component_ids()}
         shown = [each for each in config["components"] if each["props"].get("visible") is not False]
-        return {each["type"] for each in shown if each["id"] in first}
+        return (
+            {each["type"] for each in shown if each["id"] in first},
+            {each["type"] for each in shown if each["id"] in following},
+        )
 
     async def process_api(self, block_fn: BlockFunction | int, *args: Any, **options: Any) -> dict[str, Any]:
         """Gradio's answer to an event; with the content of a tab, as its page would have been sent it at the start."""
@@ -120,7 +147,7 @@ class DeferringBlocks(gr.Blocks):
             answer["render_config"] = add_root_url(described, root, None) if root is not None else described
         return answer
 
-    def describe_content(self, content: TabContent) -> dict[str, Any]:
+    def describe_content(self, content: DeferredContent) -> dict[str, Any]:
         """`content` as Gradio's page takes it: the components as they were built, since those that the session has
         changed lack what a description needs, and of each whether one may work on it. The page finds that out from the
         events that it had at the start."""
@@ -132,6 +159,50 @@ class DeferringBlocks(gr.Blocks):
             number, props = component["id"], component["props"]
             props.setdefault("interactive", number in inputs or (number not in outputs and not props.get("value")))
         return {**described, "render_id": content._id}
+
+
+class _EventPlaces:
+    """Where events belong. `homes` has the deferred components, by number. Of two events one draws the other along
+    where Gradio's page would lose it otherwise: it joins an event to the one that it follows only where both come at
+    once, and forgets the events of a component for which it is sent others."""
+
+    def __init__(self, homes: Mapping[int, DeferredContent], events: Mapping[int, BlockFunction]) -> None:
+        self._homes, self._events = homes, events
+        self._starts: dict[tuple[int | None, str], Renderable] = {}
+        self._followed: dict[int, Renderable] = {}
+
+    def put(self, event: BlockFunction, home: Renderable) -> None:
+        """Note that `event` is sent with `home`."""
+        event.rendered_in = home
+        self._starts.update({target: home for target in event.targets if target[0] is not None and target[1] != "load"})
+        if event.trigger_after is not None:
+            self._followed[event.trigger_after] = home
+
+    def find_home(self, event: BlockFunction) -> Renderable | None:
+        """The content that `event` is sent with, None where it stays with the page so far."""
+        if event.rendered_in is not None:
+            return event.rendered_in
+        if event.trigger_after is not None and (home := self._events[event.trigger_after].rendered_in) is not None:
+            return home
+        touched = (
+            *(number for number, _ in event.targets),
+            *(block._id for block in (*event.outputs, *event.inputs)),
+        )
+        found = next((self._homes[number] for number in touched if number in self._homes), None)
+        drawn = (self._followed.get(event._id), *(self._starts.get(target) for target in event.targets))
+        return found or next((home for home in drawn if home is not None), None)
+
+
+def _build_fold_late(fold: gr.Accordion) -> None:
+    """Let the page build what is in `fold` when it is first opened, as it does by itself with the folds that it is sent
+    at the start."""
+    inside = list(fold.children)
+    with fold:
+        column = gr.Column(visible=False, min_width=0)
+    for child in inside:
+        child.parent = column
+    column.children, fold.children = inside, [column]
+    fold.expand(fn=None, inputs=[], outputs=[column], js=_SHOW_ONCE_SCRIPT.format(number=column._id), **HIDDEN)
 
 
 def _drop_api_keys(component: dict[str, Any]) -> None:

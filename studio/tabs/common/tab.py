@@ -10,6 +10,7 @@ import gradio as gr
 from fastapi import APIRouter
 
 from studio.engine.studio import Studio
+from studio.tabs.common.deferred_tabs import DeferringBlocks
 from studio.tabs.common.events import UNQUEUED, Updates
 from studio.tabs.common.send_images import SendRegistry
 
@@ -20,7 +21,7 @@ class PageContext:
     `send` for images from tab to tab, `forms`, the names of those that the page puts back when it loads, and `lists`,
     the handlers that bring each tab's lists of models up to date, with their inputs and outputs."""
 
-    blocks: gr.Blocks
+    blocks: DeferringBlocks
     store: gr.Column
     send: SendRegistry
     forms: list[str] = field(default_factory=list[str])

@@ -171,8 +171,11 @@ def wire_memory(
     saved = browser_memory.make_browser_state(page_context, f"{view.name}-form", {})
 
     @show_errors
-    def restore_form(values: Any) -> Updates:
-        return put(browser_memory.filter_saved_values(values, view.form))
+    def restore_form(values: Any, typed: Any = "") -> Updates:
+        kept = browser_memory.filter_saved_values(values, view.form)
+        if typed:  # while the rest of the form was still on its way
+            kept.pop("prompt", None)
+        return put(kept)
 
     @show_errors
     def attach(job_id: Any, request: gr.Request) -> Iterator[Updates]:
@@ -197,7 +200,8 @@ def wire_memory(
 
     everything = {*view.form.components(), *outputs}
     page_context.lists.append((refresh_lists, saved, everything))
-    restored = page_context.blocks.load(restore_form, saved, everything, **UNQUEUED)
+    prompts = [view.form[name] for name in ("prompt",) if name in view.form.fields]
+    restored = page_context.blocks.load(restore_form, [saved, *prompts], everything, **UNQUEUED)
     restored.then(fn=None, js=f"() => {{ window.easel.markRestored({view.name!r}); }}", api_visibility="private")
     followed = page_context.blocks.load(attach, view.panel.job, view.panel.outputs(), **HIDDEN)
     browser_memory.remember_form(view.name, view.form, saved)
