@@ -33,6 +33,27 @@ def test_a_reload_tells_that_the_form_comes_back(opener: Opener) -> None:
     expect(sign).to_have_count(0)
 
 
+def test_what_is_typed_and_started_before_the_settings_come_counts(opener: Opener) -> None:
+    window = opener.open_window(opener.serve())
+    page = window.open()
+    page.fill("#prompt textarea", "a lighthouse")
+    page.fill("#negative-prompt textarea", "fog")
+    page.wait_for_function("Object.values(localStorage).length > 0")
+    held: list[Route] = []
+    page.route("**/gradio_api/**", lambda route: held.append(route))
+    page.reload()
+    page.fill("#prompt textarea", "a boat")
+    page.keyboard.press("Control+Enter")
+    window.wait_for(lambda: held)
+    expect(page.locator("#steps")).to_have_count(0)
+    page.unroute("**/gradio_api/**")
+    window.ready()
+    window.wait_for_status("finished")
+    asked, _ = window.served.backend.seen[0]
+    assert (asked.prompt, asked.negative_prompt) == ("a boat", "fog")
+    expect(page.locator("#prompt textarea")).to_have_value("a boat")
+
+
 def test_an_error_goes_when_the_next_attempt_begins(opener: Opener) -> None:
     served = opener.serve()
     served.backend.fail = lambda request, step: ModelBroken("It broke.", hint="Mend it.")

@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { getErrorTitle, requestJson, StudioError } from "../../studio/assets/js/common/requests.js";
-import { areRestored, markRestored, packForm, rememberForm } from "../../studio/assets/js/form/form_memory.js";
+import {
+  areRestored,
+  markRestored,
+  packForm,
+  rememberForm,
+  waitUntilRestored,
+} from "../../studio/assets/js/form/form_memory.js";
 import { findDraggedResult } from "../../studio/assets/js/images/dropped_files.js";
 import { parseImageNames } from "../../studio/assets/js/images/kept_images.js";
 import { measureMargins } from "../../studio/assets/js/images/outpaint_plan.js";
@@ -19,6 +25,17 @@ test("what the browser stored stays until the page has restored the form", () =>
   assert.deepEqual(rememberForm("txt2img", ["prompt", "steps"], values), { prompt: "", steps: 20 });
   assert.equal(areRestored(["txt2img"]), true);
   assert.equal(areRestored(["txt2img", "img2img"]), false);
+});
+
+test("who waits for a form is told when it is restored, or at once afterwards", async () => {
+  const told = [];
+  const waits = [1, 2].map((number) => waitUntilRestored("extras").then(() => told.push(number)));
+  await Promise.resolve();
+  assert.deepEqual(told, []);
+  markRestored("extras");
+  await Promise.all(waits);
+  assert.deepEqual(told, [1, 2]);
+  await waitUntilRestored("extras");
 });
 
 const errorTitles = { BAD_IMAGE: "Unusable image", UNREACHABLE: "No connection" };

@@ -5,6 +5,8 @@ import { scheduleCheck } from "./form_check.js";
 
 /** @type {Set<string>} */
 const restoredForms = new Set();
+/** @type {Map<string, (() => void)[]>} */
+const waiting = new Map();
 
 /**
  * Gather a form's values by name.
@@ -36,6 +38,18 @@ export function rememberForm(form, names, values) {
  */
 export function markRestored(form) {
   restoredForms.add(form);
+  for (const tell of waiting.get(form) ?? []) tell();
+  waiting.delete(form);
+}
+
+/**
+ * Wait until the page has put the stored values of `form` back: before that its events may still be on their way.
+ * @param {string} form
+ * @returns {Promise<void>}
+ */
+export function waitUntilRestored(form) {
+  if (restoredForms.has(form)) return Promise.resolve();
+  return new Promise((resolve) => waiting.set(form, [...(waiting.get(form) ?? []), resolve]));
 }
 
 /**

@@ -5,6 +5,7 @@ import { find, make, makeButton } from "../common/dom.js";
 import { findBox, typeInto } from "../common/gradio_dom.js";
 import { requestJson } from "../common/requests.js";
 import { showError } from "../common/toasts.js";
+import { waitUntilRestored } from "./form_memory.js";
 
 const FIELD = "#restore"; // a hidden field, whose change fills the form
 const SIGN = "drop-sign";
@@ -49,14 +50,15 @@ async function restoreFromFile(file) {
   body.append("file", file);
   try {
     const { settings } = await requestJson("page/settings", { method: "POST", body });
-    restore(settings);
+    await restore(settings);
   } catch (error) {
     showError(error);
   }
 }
 
 /** @param {string} text settings or infotext */
-function restore(text) {
+async function restore(text) {
+  await waitUntilRestored("txt2img");
   const box = findBox(FIELD);
   if (box) typeInto(box, text);
 }
