@@ -26,7 +26,7 @@ from studio import __version__
 from studio.api import error_responses, metrics_routes, native_api, openapi_docs
 from studio.api.dialects.alias_routes import AliasMiddleware
 from studio.api.dialects.automatic1111.router import ProcessTimeMiddleware
-from studio.api.dialects.dialect_router import build_dialect_router
+from studio.api.dialects.dialect_routers import build_dialect_routers
 from studio.api.rights import needs
 from studio.cluster.replica import Replica
 from studio.cluster.replica_routes import build_replica_router
@@ -126,9 +126,11 @@ def build_app(
     app.add_exception_handler(Exception, _handle_internal_error)
     error_responses.install_error_handlers(app)
     app.include_router(login_router(authenticator, settings.root_path))
-    app.include_router(native_api.build_api_router(studio))
+    for router in native_api.build_api_routers(studio):
+        app.include_router(router)
     app.include_router(build_account_router(studio, authenticator))
-    app.include_router(build_dialect_router(studio))
+    for router in build_dialect_routers(studio):
+        app.include_router(router, include_in_schema=False)
     app.include_router(metrics_routes.build_metrics_router(studio))
     if settings.replica:
         app.include_router(_build_replica_router(studio), dependencies=[needs(Right.GENERATE)])

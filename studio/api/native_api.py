@@ -66,8 +66,8 @@ _ERROR_RESPONSES: dict[int | str, dict[str, object]] = {
 }
 
 
-def build_api_router(studio: Studio) -> APIRouter:
-    """All routes of the native API."""
+def build_api_routers(studio: Studio) -> list[APIRouter]:
+    """All routes of the native API. Not one router of routers: FastAPI makes all routes anew for each level of them."""
     routes = APIRouter(
         prefix=PREFIX, tags=["image-studio"], responses=_ERROR_RESPONSES, dependencies=[needs(Right.USE)]
     )
@@ -91,10 +91,7 @@ def build_api_router(studio: Studio) -> APIRouter:
     _add_job_routes(routes, studio)
     _add_result_routes(routes, studio)
     _add_model_routes(routes, studio)
-    both = APIRouter()
-    both.include_router(routes)
-    both.include_router(_build_health_router(studio))
-    return both
+    return [routes, _build_health_router(studio)]
 
 
 def _add_create_route(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:

@@ -20,7 +20,7 @@ from studio.api.dialects.dialect_paths import Dialect, find_dialect
 from studio.engine.studio import Studio
 
 
-def build_automatic1111_router(studio: Studio) -> APIRouter:
+def build_automatic1111_routers(studio: Studio) -> list[APIRouter]:
     """The routes below /sdapi/v1, /internal and /controlnet."""
     enabled = require_dialect(studio, Dialect.AUTOMATIC1111)
     jobs, user_jobs = DialectJobs(studio), UserJobs()
@@ -38,10 +38,7 @@ def build_automatic1111_router(studio: Studio) -> APIRouter:
     progress.add_internal_to(internal)
     controlnet = APIRouter(prefix="/controlnet", dependencies=enabled)
     add_controlnet_routes(controlnet, studio, jobs)
-    routes = APIRouter(include_in_schema=False)
-    for part in (api, internal, controlnet):
-        routes.include_router(part)
-    return routes
+    return [api, internal, controlnet]
 
 
 class ProcessTimeMiddleware:

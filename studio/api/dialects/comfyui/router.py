@@ -57,21 +57,20 @@ _FOLDERS = {
 }
 
 
-def build_comfyui_router(studio: Studio) -> APIRouter:
+def build_comfyui_routers(studio: Studio) -> list[APIRouter]:
     """All routes, twice: ComfyUI answers them below /api too."""
     server = ComfyServer(studio)
-    routes = APIRouter(include_in_schema=False)
+    routers: list[APIRouter] = []
     for prefix in ("", "/api"):
         part = APIRouter(prefix=prefix, dependencies=require_dialect(studio, Dialect.COMFYUI))
         server.add_prompt_routes(part)
         server.add_history_routes(part)
         server.add_file_routes(part)
         server.add_information_routes(part)
-        routes.include_router(part)
         sockets = APIRouter(prefix=prefix, dependencies=[needs(Right.USE)])
         server.add_socket(sockets)
-        routes.include_router(sockets)
-    return routes
+        routers += [part, sockets]
+    return routers
 
 
 class ComfyServer:
