@@ -108,6 +108,7 @@ def build_page(studio: Studio) -> tuple[DeferringBlocks, PageContext]:
     blocks.state_session_capacity = settings.session_limit  # launch() has a parameter for it, a mount has not
     blocks.queue(default_concurrency_limit=None, max_size=settings.queue_limit, api_open=True)
     replace_queue(blocks)
+    blocks.complete()
     return blocks, page_context
 
 

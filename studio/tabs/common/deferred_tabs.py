@@ -62,7 +62,9 @@ class DeferringBlocks(gr.Blocks):
 
     def __init__(self, **options: Any) -> None:
         self._contents: list[DeferredContent] = []
+        self._empty: BlocksConfigDict | None = None
         super().__init__(**options)
+        self._empty = super().get_config_file()
 
     @contextlib.contextmanager
     def defer_content(self, tab: gr.Tab) -> Iterator[None]:
@@ -105,8 +107,15 @@ class DeferringBlocks(gr.Blocks):
                 places.put(event, home)
             waiting = [event for event in waiting if event.rendered_in is None]
 
+    def complete(self) -> None:
+        """Note that all components and events are there. Gradio describes the page at each step of its making and uses
+        only the last; until this is called it gets the description of an empty one, which takes no time."""
+        self._empty = None
+
     def get_config_file(self) -> BlocksConfigDict:
         """Gradio's description of everything, in which the page itself lacks the deferred contents."""
+        if self._empty is not None:
+            return self._empty
         config: Any = super().get_config_file()
         called = {
             number
