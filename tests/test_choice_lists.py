@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,30 +42,37 @@ Serve = Callable[..., RunningStudio]
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Serve a studio with the given models, and as many files of each kind."""
-    opened: list[Any] = []
+    with ExitStack() as stack:
+        numbers = itertools.count()
 
-    def serve_one(*models: Model, files: int = 0, **options: Any) -> RunningStudio:
-        folder = tmp_path / str(len(opened))
-        for place, shapes in SHAPES.items():
-            for number in range(files):
-                write(folder / "models" / place / f"{place} <b> {number}.safetensors", shapes)
-        social, _, backends = make_social_parts(folder)
-        backends[0] = FakeBackend(FAKE_MODEL, *models)
-        context = serve_studio(
-            folder,
-            page=mount,
-            backend=backends,
-            social=social,
-            models=store(folder / "models"),
-            default_model="fake",
-            **options,
-        )
-        opened.append(context)
-        return context.__enter__()
+        def serve_one(*models: Model, files: int = 0, **options: Any) -> RunningStudio:
+            return stack.enter_context(serve_lists(tmp_path / str(next(numbers)), *models, files=files, **options))
 
-    yield serve_one
-    for context in opened:
-        context.__exit__(None, None, None)
+        yield serve_one
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
+    """One studio, with three files of each kind, for the tests that change nothing."""
+    with serve_lists(tmp_path_factory.mktemp("unchanged"), files=3) as served:
+        yield served
+
+
+def serve_lists(folder: Path, *models: Model, files: int, **options: Any) -> AbstractContextManager[RunningStudio]:
+    for place, shapes in SHAPES.items():
+        for number in range(files):
+            write(folder / "models" / place / f"{place} <b> {number}.safetensors", shapes)
+    social, _, backends = make_social_parts(folder)
+    backends[0] = FakeBackend(FAKE_MODEL, *models)
+    return serve_studio(
+        folder,
+        page=mount,
+        backend=backends,
+        social=social,
+        models=store(folder / "models"),
+        default_model="fake",
+        **options,
+    )
 
 
 def get_list(served: RunningStudio, name: str, **query: str) -> list[list[str]]:
@@ -92,12 +101,11 @@ def find_lists(served: RunningStudio) -> dict[str, str]:
     return {options["field"]: options["list"] for options in map(json.loads, calls)}
 
 
-def test_every_list_field_fetches_a_list_that_there_is(serve: Serve) -> None:
-    served = serve(files=3)
-    lists = find_lists(served)
+def test_every_list_field_fetches_a_list_that_there_is(unchanged: RunningStudio) -> None:
+    lists = find_lists(unchanged)
     assert {"fallbacks", "hires-model", "hires-upscaler", "vae", "lora-0", "unit-0-model"} <= set(lists)
     for name in set(lists.values()):
-        assert get_list(served, name)
+        assert get_list(unchanged, name)
 
 
 def test_lists_have_the_usable_files_of_their_kind(serve: Serve) -> None:
@@ -133,14 +141,14 @@ def test_a_list_that_is_still_the_same_is_not_sent_again(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing", "..", "%2e%2e%2fetc", "unknown", "weights", "<script>"])
-def test_there_are_no_other_lists(serve: Serve, name: str) -> None:
-    answer = serve().open_client().get(f"/page/lists/{name}")
+def test_there_are_no_other_lists(unchanged: RunningStudio, name: str) -> None:
+    answer = unchanged.open_client().get(f"/page/lists/{name}")
     assert answer.status_code in (400, 404)
     assert "<script>" not in answer.text
 
 
-def test_a_task_that_there_is_not_is_refused(serve: Serve) -> None:
-    answer = serve().open_client().get("/page/lists/models", params={"task": "nonsense"})
+def test_a_task_that_there_is_not_is_refused(unchanged: RunningStudio) -> None:
+    answer = unchanged.open_client().get("/page/lists/models", params={"task": "nonsense"})
     assert answer.status_code in (400, 422)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import brotli
 import pytest
@@ -15,15 +14,15 @@ FOLDER = find_frontend_folder()
 SCRIPT = min(FOLDER.glob("core-*.js"))
 
 
-@pytest.fixture(params=["", "/easel"])
+@pytest.fixture(scope="module", params=["", "/easel"])
 def root(request: pytest.FixtureRequest) -> str:
     """The path prefix of a proxy."""
     return request.param
 
 
-@pytest.fixture
-def served(tmp_path: Path, root: str) -> Iterator[RunningStudio]:
-    with serve_studio(tmp_path, users=True, root_path=root) as found:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, root: str) -> Iterator[RunningStudio]:
+    with serve_studio(tmp_path_factory.mktemp("served"), users=True, root_path=root) as found:
         yield found
 
 

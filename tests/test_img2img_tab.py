@@ -301,13 +301,14 @@ def test_the_chain_tells_every_step() -> None:
     ]
 
 
-@pytest.fixture
-def served(tmp_path: Path):
-    models = tmp_path / "models"
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("served")
+    models = folder / "models"
     catalog = Catalog(models, [], models / ".cache")
     store = LocalPipelines(lambda: Settings(models_dir=models), catalog, Hub(models, lambda: True, lambda: None))
     with serve_studio(
-        tmp_path, users=True, page=mount, backend=FakeBackend(MODEL), models=store, default_model="fake"
+        folder, users=True, page=mount, backend=FakeBackend(MODEL), models=store, default_model="fake"
     ) as served:
         yield served
 

@@ -99,9 +99,9 @@ def test_metrics_are_off_until_they_are_switched_on(tmp_path: Path) -> None:
         assert served.open_client().get("/metrics").status_code == 404
 
 
-@pytest.fixture
-def closed(tmp_path: Path):
-    with serve_studio(tmp_path, users=True, metrics=True) as served:
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory):
+    with serve_studio(tmp_path_factory.mktemp("closed"), users=True, metrics=True) as served:
         yield served
 
 

@@ -5,6 +5,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from fakes import FakeBackend, open_engine
 from gradio_client import Client
 from PIL import Image
-from serving import PASSWORDS, serve_studio
+from serving import PASSWORDS, RunningStudio, serve_studio
 
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
@@ -64,6 +65,14 @@ def store(folder: Path) -> LocalPipelines:
     )
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
+    """One studio without users for the tests that look at the page."""
+    folder = tmp_path_factory.mktemp("page")
+    with serve_studio(folder, page=mount, models=store(folder / "models"), default_model="fake") as found:
+        yield found
+
+
 def test_the_page_is_up_before_torch(tmp_path: Path) -> None:
     built = subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert built.returncode == 0, built.stderr
@@ -84,9 +93,8 @@ def test_every_tab_is_there_in_its_order() -> None:
     ]
 
 
-def test_the_public_events_have_stable_names(tmp_path: Path) -> None:
-    with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
-        named = served.open_client().get("/gradio_api/info").json()["named_endpoints"]
+def test_the_public_events_have_stable_names(served: RunningStudio) -> None:
+    named = served.open_client().get("/gradio_api/info").json()["named_endpoints"]
     assert {name.strip("/") for name in named} == PUBLIC
 
 
@@ -202,11 +210,10 @@ def test_sessions_are_bounded_and_uploads_go_away(tmp_path: Path) -> None:
         assert blocks.delete_cache is not None
 
 
-def test_events_of_forms_touch_few_components(tmp_path: Path) -> None:
+def test_events_of_forms_touch_few_components(served: RunningStudio) -> None:
     """Gradio's page looks each input and each component that shows progress up at every step of every event that comes
     later."""
-    with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
-        events = served.open_client().get("/config").json()["dependencies"]
+    events = served.open_client().get("/config").json()["dependencies"]
     touched = {
         event["api_name"]: len({*event["inputs"], *(event["show_progress_on"] or event["outputs"])})
         for event in events
@@ -216,41 +223,38 @@ def test_events_of_forms_touch_few_components(tmp_path: Path) -> None:
     assert {name: count for name, count in touched.items() if count > 12} == {}
 
 
-def test_what_the_page_asks_as_it_comes_up_does_not_queue(tmp_path: Path) -> None:
+def test_what_the_page_asks_as_it_comes_up_does_not_queue(served: RunningStudio) -> None:
     """Gradio's stream of queued answers closes when its last event ends, and loses what is asked in that moment."""
-    with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
-        events = served.open_client().get("/config").json()["dependencies"]
+    events = served.open_client().get("/config").json()["dependencies"]
     loads = [event for event in events if event["backend_fn"] and any(name == "load" for _, name in event["targets"])]
     queued = {event["api_name"].strip("_0123456789") for event in loads if event["queue"]}
     assert len(loads) > 10
     assert queued == {"attach"}, "a running job alone is followed through the queue"
 
 
-def test_another_program_names_only_the_fields_that_it_means(tmp_path: Path) -> None:
-    with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
-        client = Client(served.url, verbose=False, download_files=False)
-        client.predict({"prompt": "a hat", "count": 2}, api_name="/txt2img")
-        drawn = [(request.prompt, request.model) for request, _ in served.backend.seen]
+def test_another_program_names_only_the_fields_that_it_means(served: RunningStudio) -> None:
+    client = Client(served.url, verbose=False, download_files=False)
+    client.predict({"prompt": "a hat", "count": 2}, api_name="/txt2img")
+    drawn = [(request.prompt, request.model) for request, _ in served.backend.seen]
     assert drawn == [("a hat", "fake")] * 2
 
 
-def test_what_the_browser_remembers_counts_as_used_when_the_page_opens_and_stays_open(tmp_path: Path) -> None:
+def test_what_the_browser_remembers_counts_as_used_when_the_page_opens_and_stays_open(served: RunningStudio) -> None:
     """Kept images that nothing names are removed after a month: a form in the browser names them too."""
-    with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
-        kept = served.studio.engine.keep_image(Image.new("RGB", (8, 8)), LOCAL_USER).hash
-        path = served.studio.engine.get_kept_file(kept, LOCAL_USER)
-        os.utime(path, (1, 1))
-        client = served.open_client()
-        config = client.get("/config").json()
-        [event] = [event for event in config["dependencies"] if event["api_name"] == "mark_used"]
-        assert {name for _, name in event["targets"]} == {"load", "tick"}
-        names = {part["id"]: str(part["props"].get("storage_key")) for part in config["components"]}
-        remembered = [names[number] for number in event["inputs"]]
-        assert {"easel-img2img-form", "easel-extras-form"} <= set(remembered)
-        data = [{"source": kept} if name == "easel-img2img-form" else None for name in remembered]
-        body = {"data": data, "fn_index": event["id"], "session_hash": "session"}
-        assert client.post("/gradio_api/run/predict", json=body).status_code == 200
-        assert path.stat().st_mtime > 1
+    kept = served.studio.engine.keep_image(Image.new("RGB", (8, 8)), LOCAL_USER).hash
+    path = served.studio.engine.get_kept_file(kept, LOCAL_USER)
+    os.utime(path, (1, 1))
+    client = served.open_client()
+    config = client.get("/config").json()
+    [event] = [event for event in config["dependencies"] if event["api_name"] == "mark_used"]
+    assert {name for _, name in event["targets"]} == {"load", "tick"}
+    names = {part["id"]: str(part["props"].get("storage_key")) for part in config["components"]}
+    remembered = [names[number] for number in event["inputs"]]
+    assert {"easel-img2img-form", "easel-extras-form"} <= set(remembered)
+    data = [{"source": kept} if name == "easel-img2img-form" else None for name in remembered]
+    body = {"data": data, "fn_index": event["id"], "session_hash": "session"}
+    assert client.post("/gradio_api/run/predict", json=body).status_code == 200
+    assert path.stat().st_mtime > 1
 
 
 def test_images_that_the_disk_refused_are_saved_by_a_button_that_shows_then(
@@ -286,9 +290,8 @@ def test_images_that_the_disk_refused_are_saved_by_a_button_that_shows_then(
         assert len(backend.seen) == 1
 
 
-def test_every_tab_with_a_job_has_the_button_that_saves_again(tmp_path: Path) -> None:
-    with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
-        config = served.open_client().get("/config").json()
+def test_every_tab_with_a_job_has_the_button_that_saves_again(served: RunningStudio) -> None:
+    config = served.open_client().get("/config").json()
     buttons = {part["id"] for part in config["components"] if part["props"].get("value") == "Save again"}
     clicks = {number for event in config["dependencies"] for number, name in event["targets"] if name == "click"}
     assert len(buttons) == 4  # Txt2Img, Img2Img, Extras and Compare; there are no platform formats here

@@ -34,10 +34,12 @@ def nest(depth: int) -> dict[str, Any]:
     return step
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Any:
-    social, _painter, backends = make_social_parts(tmp_path)
-    with serve_studio(tmp_path, backend=backends, social=social, default_model="fake") as server:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One studio for all: each test is refused."""
+    folder = tmp_path_factory.mktemp("served")
+    social, _painter, backends = make_social_parts(folder)
+    with serve_studio(folder, backend=backends, social=social, default_model="fake") as server:
         yield server
 
 
