@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,22 @@ def vendor() -> Iterator[VendorServer]:
 
 @pytest.fixture
 def served(tmp_path: Path, vendor: VendorServer) -> Iterator[RunningStudio]:
-    keys = KeyStore(tmp_path / "keys.json", {})
+    with serve_clouds(tmp_path, vendor) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningStudio, VendorServer]]:
+    """One studio without a key, and its vendor, for the tests that are refused."""
+    with run_vendor_server(OpenAI()) as vendor, serve_clouds(tmp_path_factory.mktemp("locked"), vendor) as found:
+        yield found, vendor
+
+
+@contextmanager
+def serve_clouds(folder: Path, vendor: VendorServer) -> Iterator[RunningStudio]:
+    keys = KeyStore(folder / "keys.json", {})
     service = Service(PROVIDER, keys, lambda: f"{vendor.url}/v1")
-    models = tmp_path / "models"
+    models = folder / "models"
     store = LocalPipelines(
         lambda: Settings(models_dir=models),
         Catalog(models, [], models / ".cache"),
@@ -51,7 +64,7 @@ def served(tmp_path: Path, vendor: VendorServer) -> Iterator[RunningStudio]:
     with ExitStack() as stack:
         served = stack.enter_context(
             serve_studio(
-                tmp_path, users=True, backend=[FakeBackend(), service], page=mount, models=store, default_model="fake"
+                folder, users=True, backend=[FakeBackend(), service], page=mount, models=store, default_model="fake"
             )
         )
         object.__setattr__(
@@ -91,7 +104,8 @@ def test_a_wrong_key_says_so(served: RunningStudio) -> None:
 
 
 @pytest.mark.parametrize("button", EVENTS)
-def test_only_an_administrator_may(served: RunningStudio, vendor: VendorServer, button: str) -> None:
+def test_only_an_administrator_may(locked: tuple[RunningStudio, VendorServer], button: str) -> None:
+    served, vendor = locked
     answer = press(served, served.open_client("bob"), button, "sk-of-bob-0123456789")
     assert "administrator" in answer
     assert '"success":false' in answer.replace(" ", "")

@@ -39,13 +39,17 @@ def test_every_setting_that_a_file_names_exists(name: str) -> None:
     assert set(re.findall(r"\bEASEL_[A-Z_]+", text)) <= OWN_VARIABLES
 
 
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    studio = make_studio(tmp_path_factory.mktemp("routes"), [])
+    return set(build_app(studio, lambda parent: mount_small_page(parent, studio), None).openapi()["paths"])
+
+
 @pytest.mark.parametrize("name", ["Dockerfile", "deploy/kubernetes.yaml", "deploy/Caddyfile", "docs/hosting.md"])
-def test_every_probe_asks_a_route_that_there_is(name: str, tmp_path: Path) -> None:
-    studio = make_studio(tmp_path, [])
-    app = build_app(studio, lambda parent: mount_small_page(parent, studio), None)
+def test_every_probe_asks_a_route_that_there_is(name: str, routes: set[str]) -> None:
     asked = set(re.findall(r"/api/image-studio/health(?:/[a-z]+)?", (ROOT / name).read_text(encoding="utf-8")))
     assert asked
-    assert asked <= set(app.openapi()["paths"])
+    assert asked <= routes
 
 
 def test_hadolint_finds_nothing_in_the_dockerfile() -> None:

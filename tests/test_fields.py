@@ -213,10 +213,16 @@ def test_what_a_model_lacks_is_named_by_its_label() -> None:
     assert describe_ignored_fields(bare, write_form(GenerationRequest())) == ""
 
 
-@pytest.mark.parametrize("spec", IN_FORMS, **_by_name)
-def test_the_widget_of_every_field_has_its_label_and_range(spec: FieldSpec) -> None:
+@pytest.fixture(scope="module")
+def widgets() -> list[Any]:
+    """The widget of each of IN_FORMS, in its order."""
     with gr.Blocks():
-        (widget,) = build_rows([spec], "x-").values()
+        return [widget for spec in IN_FORMS for (widget,) in [build_rows([spec], "x-").values()]]
+
+
+@pytest.mark.parametrize("spec", IN_FORMS, **_by_name)
+def test_the_widget_of_every_field_has_its_label_and_range(spec: FieldSpec, widgets: list[Any]) -> None:
+    widget = widgets[IN_FORMS.index(spec)]
     assert widget.label == spec.label
     assert widget.elem_id == "x-" + spec.form_name.replace("_", "-")
     if spec.widget is Widget.SLIDER:
