@@ -459,6 +459,7 @@ SPOILT = {
 }
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("spoil", SPOILT, ids=[word.replace(" ", "-") for word in SPOILT.values()])
 def test_a_folder_that_is_not_whole_says_what_is_wrong(
     models: Path, look: Callable[[], Catalog], spoil: Callable[[Path], object]
