@@ -194,8 +194,9 @@ class StudioServer(uvicorn.Server):
             yield
             return
         handled = [signal.SIGINT, signal.SIGTERM]
-        if hasattr(signal, "SIGBREAK"):  # Ctrl+Break on Windows, and how other programs there ask a console's to end
-            handled.append(signal.SIGBREAK)
+        # Ctrl+Break on Windows, and how other programs there ask a console's to end.
+        if (ctrl_break := getattr(signal, "SIGBREAK", None)) is not None:
+            handled.append(ctrl_break)
         before = {number: signal.signal(number, self.handle_exit) for number in handled}
         try:
             yield

@@ -24,7 +24,7 @@ from studio.tabs.common.events import HIDDEN, show_errors
 
 _PAGE = ""  # Gradio's name for the first of several pages; there is one
 _SHOW_ONCE_SCRIPT = (
-    "() => {{ const shown = (window.easelShownFolds ??= new Set()); if (shown.has({number})) return [];"
+    "() => {{ const shown = (window.easelShownAccordions ??= new Set()); if (shown.has({number})) return [];"
     " shown.add({number}); return [{{__type__: 'update', visible: true}}]; }}"
 )
 _API_KEYS = ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs")  # read by callers from outside
@@ -90,7 +90,7 @@ class DeferringBlocks(gr.Blocks):
             yield
         for block in list(_walk(content.container)):
             if isinstance(block, gr.Accordion) and not block.open:
-                _build_fold_late(block)
+                _build_accordion_late(block)
         self._contents.append(content)
         for event in list(self.fns.values())[first:]:
             event.rendered_in = content
@@ -202,16 +202,16 @@ class _EventPlaces:
         return found or next((home for home in drawn if home is not None), None)
 
 
-def _build_fold_late(fold: gr.Accordion) -> None:
-    """Let the page build what is in `fold` when it is first opened, as it does by itself with the folds that it is sent
-    at the start."""
-    inside = list(fold.children)
-    with fold:
+def _build_accordion_late(accordion: gr.Accordion) -> None:
+    """Let the page build what is in `accordion` when it is first opened, as it does by itself with those that it is
+    sent at the start."""
+    inside = list(accordion.children)
+    with accordion:
         column = gr.Column(visible=False, min_width=0)
     for child in inside:
         child.parent = column
-    column.children, fold.children = inside, [column]
-    fold.expand(fn=None, inputs=[], outputs=[column], js=_SHOW_ONCE_SCRIPT.format(number=column._id), **HIDDEN)
+    column.children, accordion.children = inside, [column]
+    accordion.expand(fn=None, inputs=[], outputs=[column], js=_SHOW_ONCE_SCRIPT.format(number=column._id), **HIDDEN)
 
 
 def _drop_api_keys(component: dict[str, Any]) -> None:

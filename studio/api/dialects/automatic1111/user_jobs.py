@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from studio.core.events import Status
@@ -43,7 +43,7 @@ class UserJobs:
         self._calls: dict[str, list[Call]] = {}
 
     @contextlib.contextmanager
-    def open_call(self, user: str) -> Iterator[Call]:
+    def open_call(self, user: str) -> Generator[Call]:
         """A call of `user` until it is answered."""
         call = Call()
         with self._lock:
