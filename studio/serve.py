@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from types import FrameType
 
 import uvicorn
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -28,10 +28,9 @@ from studio.api.dialects.alias_routes import AliasMiddleware
 from studio.api.dialects.automatic1111.router import ProcessTimeMiddleware
 from studio.api.dialects.dialect_routers import build_dialect_routers
 from studio.api.rights import needs
-from studio.cluster.replica import Replica
 from studio.cluster.replica_routes import build_replica_router
 from studio.core.errors import NotConfigured, StudioError
-from studio.core.model import CLUSTER_LANE, GPU_LANE
+from studio.core.model import CLUSTER_LANE
 from studio.core.rights import Right
 from studio.core.settings import Settings
 from studio.engine.studio import Studio
@@ -50,12 +49,15 @@ from studio.serving.sessions import PAGE_PREFIX, SessionOwnerMiddleware, Session
 from studio.serving.share import close_links
 from studio.serving.users import Users, load_secret, require_users
 from studio.serving.visitors import Accounts, Visitors
+from studio.wiring import build_replica
 
 DRAIN_SECONDS = (
     20.0  # seconds that the running job may take to finish; putting it back, saving and closing need some after that
 )
 CLOSE_SECONDS = 2  # seconds that open connections are given after that
 EXIT_SECONDS = 28.0  # seconds after the first signal at which the process ends, whatever still runs
+# The last one is Ctrl+Break, and how programs ask one of a console to end; on Windows only.
+END_SIGNALS = frozenset({"SIGINT", "SIGTERM", "SIGBREAK"})
 MAX_CONNECTIONS = 2000
 MCP_HEADERS = ("Mcp-Session-Id", "Mcp-Protocol-Version", "Last-Event-ID")  # what MCP clients in a browser send
 MAX_WEBSOCKET_MESSAGE = 64 * 1024  # bytes; clients say little over one
@@ -133,7 +135,8 @@ def build_app(
         app.include_router(router, include_in_schema=False)
     app.include_router(metrics_routes.build_metrics_router(studio))
     if settings.replica:
-        app.include_router(_build_replica_router(studio), dependencies=[needs(Right.GENERATE)])
+        replica = build_replica_router(build_replica(studio), settings, studio.engine.admit_pass)
+        app.include_router(replica, dependencies=[needs(Right.GENERATE)])
     app.include_router(openapi_docs.build_docs_router(app, settings.root_path))
     app.include_router(error_responses.build_fallback_router(), dependencies=[needs(Right.USE)])
     page(app)
@@ -147,19 +150,6 @@ def _gather_accounts(studio: Studio, users: Users | None, openid: OpenIdClient |
         return users
     administrators = openid.settings.administrators if openid is not None else frozenset[str]()
     return Visitors(users, studio.settings.folder, guests=guests, administrators=administrators)
-
-
-def _build_replica_router(studio: Studio) -> APIRouter:
-    """The routes by which other studios let this one draw."""
-    engine, store = studio.engine, studio.store
-    replica = Replica(
-        engine.render_pass,
-        engine.models,
-        lambda: [one.model for one in store.get_memory_report().resident],
-        lambda: sum(engine.count_jobs_by_lane().get(GPU_LANE, (0, 0))),
-        lambda: studio.settings.current,
-    )
-    return build_replica_router(replica, studio.settings.current, engine.admit_pass)
 
 
 async def _handle_internal_error(request: Request, error: Exception) -> JSONResponse:
@@ -193,10 +183,7 @@ class StudioServer(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        handled = [signal.SIGINT, signal.SIGTERM]
-        # Ctrl+Break on Windows, and how other programs there ask a console's to end.
-        if (ctrl_break := getattr(signal, "SIGBREAK", None)) is not None:
-            handled.append(ctrl_break)
+        handled = [number for number in signal.Signals if number.name in END_SIGNALS]
         before = {number: signal.signal(number, self.handle_exit) for number in handled}
         try:
             yield

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import json
 import os
+import shutil
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from studio import doctor
 from studio.cluster.backend import Cluster
-from studio.cluster.machines import KEY_NAME as CLUSTER_KEY
-from studio.cluster.machines import Machines, parse_machines
+from studio.cluster.http_transport import KEY_NAME as CLUSTER_KEY
+from studio.cluster.http_transport import HttpTransport, parse_machines
+from studio.cluster.machines import Machines
+from studio.cluster.ray_transport import RayTransport, ReplicaStudio, is_ray, parse_ray
+from studio.cluster.replica import Replica
+from studio.core.allocator import keep_freed_memory
 from studio.core.errors import UnknownModel
+from studio.core.model import GPU_LANE
 from studio.core.ports import Backend
 from studio.core.provider import ProviderSpec
 from studio.core.settings import Settings
@@ -50,6 +61,8 @@ from studio.vision.image_facts import find_image_facts
 from studio.vision.sentence_encoder import find_sentence_encoder
 
 SHORT_HASH_LENGTH = 10  # characters, as AUTOMATIC1111 writes it
+# Beside those of models; see collect_replica_settings.
+_REPLICA_SETTINGS = frozenset({"max_upload_mb", "max_megapixels", "log_level"})
 
 
 def build_studio(settings: SettingsStore) -> Studio:
@@ -123,16 +136,61 @@ def _build_lookups(catalog: Catalog, keys: KeyStore, own: Path) -> Lookups:
 
 
 def _find_machines(settings: Settings, keys: KeyStore) -> Machines | None:
-    """The other studios that draw for this one, None where there are none.
+    """The other studios that generate for this one, None where there are none.
 
     Raises:
-        NotConfigured: their addresses or tokens do not fit.
+        NotConfigured: their addresses or tokens do not fit, or Ray is asked for and not installed.
     """
     if not settings.cluster.strip():
         return None
-    machines = Machines(parse_machines(settings.cluster, keys.get(CLUSTER_KEY) if keys.is_set(CLUSTER_KEY) else ""))
+    if is_ray(settings.cluster):
+        transport = RayTransport(parse_ray(settings.cluster), start_replica, collect_replica_settings(settings))
+        machines = Machines(transport.machines, transport)
+    else:
+        tokens = keys.get(CLUSTER_KEY) if keys.is_set(CLUSTER_KEY) else ""
+        machines = Machines(parse_machines(settings.cluster, tokens), HttpTransport())
     machines.start()
     return machines
+
+
+def build_replica(studio: Studio) -> Replica:
+    """`studio` as one machine of other studios' clusters."""
+    engine, store = studio.engine, studio.store
+    return Replica(
+        engine.render_pass,
+        engine.models,
+        lambda: [one.model for one in store.get_memory_report().resident],
+        lambda: sum(engine.count_jobs_by_lane().get(GPU_LANE, (0, 0))),
+        lambda: studio.settings.current,
+    )
+
+
+def collect_replica_settings(settings: Settings) -> dict[str, Any]:
+    """What the studios that a cluster starts by itself take over of these `settings`: how models run. Texts and images
+    are moderated here."""
+    models = {one.name for one in dataclasses.fields(settings) if one.metadata["group"] == "Models"}
+    taken = {name: value for name, value in settings.to_json().items() if name in models | _REPLICA_SETTINGS}
+    return {**taken, "models_dir": str(settings.models_dir.absolute())}
+
+
+def start_replica(values: Mapping[str, Any]) -> ReplicaStudio:
+    """A studio without page, with the settings `values`, which the environment of its machine overrides. What it writes
+    lies in a temporary folder."""
+    folder = Path(tempfile.mkdtemp(prefix="easel-replica-"))
+    config = folder / "config.json"
+    config.write_text(json.dumps(dict(values)))
+    own = {"outputs_dir": folder / "outputs", "logs_dir": folder / "logs", "cluster": "", "import_folders": ""}
+    store = SettingsStore.load(config, os.environ, own)
+    if store.current.keep_memory:
+        keep_freed_memory()
+    studio = build_studio(store)
+    studio.engine.start()
+
+    def close() -> None:
+        studio.engine.close(drain=0.0)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    return ReplicaStudio(build_replica(studio), store.current, close)
 
 
 def _share_with_machines(backends: list[Backend], machines: Machines | None) -> list[Backend]:

@@ -27,7 +27,8 @@ from serving import RunningStudio, serve_studio, wait_until
 from studio import serve
 from studio.cluster import backend as backend_module
 from studio.cluster.backend import Cluster
-from studio.cluster.machines import Machine, MachineLost, Machines, parse_machines
+from studio.cluster.http_transport import HttpTransport, parse_machines
+from studio.cluster.machines import Machine, MachineLost, Machines
 from studio.cluster.wire import RENDER_PATH, STATE_PATH, Order, ReplicaState, decode_error, encode_error, split_lines
 from studio.core.errors import (
     InvalidRequest,
@@ -57,7 +58,7 @@ TESTS = Path(__file__).parent
 @contextlib.contextmanager
 def open_front(root: Path, *urls: str, tokens: str = "", local: FakeBackend | None = None) -> Iterator[Engine]:
     """An engine whose model is drawn at `urls`, once all of them answer."""
-    machines = Machines(parse_machines(",".join(urls), tokens))
+    machines = Machines(parse_machines(",".join(urls), tokens), HttpTransport())
     machines.start()
     wait_until(lambda: not machines.list_problems())
     engine = open_engine(root, Cluster(machines, [local] if local else []))
@@ -103,7 +104,7 @@ def test_another_machine_draws_the_same_image(tmp_path: Path, served: RunningStu
 def test_the_file_is_the_same_byte_for_byte_but_for_its_time(tmp_path: Path, served: RunningStudio) -> None:
     def read_parts(path: Path) -> tuple[bytes, dict[str, Any]]:
         with Image.open(path) as image:
-            texts = {name: text for name, text in image.info.items() if isinstance(text, str)}
+            texts = {str(name): text for name, text in image.info.items() if isinstance(text, str)}
             return image.tobytes(), texts
 
     here = open_engine(tmp_path / "here")
@@ -400,7 +401,7 @@ def make_machine(name: str, *models: str, residents: tuple[str, ...] = (), runni
 
 def test_a_machine_with_the_model_in_memory_is_asked_first() -> None:
     cold, warm = make_machine("cold", "a", "b"), make_machine("warm", "a", "b", residents=("b",))
-    machines = Machines([cold, warm])
+    machines = Machines([cold, warm], HttpTransport())
     assert machines.take("b", [], lambda: None, 0) is warm
     assert machines.take("b", [], lambda: None, 0) is cold, "the other one is busy"
     machines.give_back(warm)
@@ -409,25 +410,27 @@ def test_a_machine_with_the_model_in_memory_is_asked_first() -> None:
 
 
 def test_the_self_check_tells_which_machines_answer() -> None:
-    checks = Machines([make_machine("http://a", "x", "y"), Machine("http://b", "", problem="It is off.")]).run_checks()
+    checks = Machines(
+        [make_machine("http://a", "x", "y"), Machine("http://b", "", problem="It is off.")], HttpTransport()
+    ).run_checks()
     assert [(one.ok, one.text) for one in checks] == [(True, "answers, 2 models"), (False, "It is off.")]
     assert checks[1].hint
 
 
 def test_a_machine_without_the_model_or_an_answer_is_not_asked() -> None:
     gone, other, right = Machine("gone", ""), make_machine("other", "b"), make_machine("right", "a")
-    machines = Machines([gone, other, right])
+    machines = Machines([gone, other, right], HttpTransport())
     assert machines.take("a", [], lambda: None, 0) is right
     with pytest.raises(Unreachable):
-        Machines([gone, other]).take("a", [], lambda: None, 0)
+        Machines([gone, other], HttpTransport()).take("a", [], lambda: None, 0)
 
 
 def test_a_machine_that_was_lost_is_asked_again_only_when_no_other_is_there() -> None:
     first, second = make_machine("first", "a"), make_machine("second", "a")
-    machines = Machines([first, second])
+    machines = Machines([first, second], HttpTransport())
     assert machines.take("a", [first], lambda: None, 0) is second
     machines.give_back(second)
-    assert Machines([first]).take("a", [first], lambda: None, 0) is first
+    assert Machines([first], HttpTransport()).take("a", [first], lambda: None, 0) is first
 
 
 def test_waiting_for_a_machine_hears_the_stop() -> None:
@@ -439,7 +442,7 @@ def test_waiting_for_a_machine_hears_the_stop() -> None:
             raise JobCancelled("stop")
 
     with pytest.raises(JobCancelled):
-        Machines([make_machine("busy", "a", running=1)]).take("a", [], check, 60)
+        Machines([make_machine("busy", "a", running=1)], HttpTransport()).take("a", [], check, 60)
 
 
 @pytest.mark.parametrize("text", ["10.0.0.2:7860", "ftp://a", "http://", "http://user:pass@a", "http://a?x=y"])
@@ -528,8 +531,8 @@ def test_an_order_that_is_none_is_refused(served: RunningStudio) -> None:
 
 
 @contextlib.contextmanager
-def serve_liar(answer: bytes, state: bytes | None = None) -> Iterator[str]:
-    """A machine that says it has the model, and answers any order with `answer`."""
+def serve_liar(answer: bytes, state: bytes | None = None, asked: list[str] | None = None) -> Iterator[str]:
+    """A machine that says it has the model, and answers any order with `answer`; each is noted in `asked`."""
     told = state or json.dumps(ReplicaState(models=(FAKE_MODEL,)).to_json()).encode()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -538,6 +541,8 @@ def serve_liar(answer: bytes, state: bytes | None = None) -> Iterator[str]:
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
+            if asked is not None:
+                asked.append(self.path)
             self._send(answer)
 
         def _send(self, body: bytes) -> None:
@@ -546,7 +551,7 @@ def serve_liar(answer: bytes, state: bytes | None = None) -> Iterator[str]:
             with contextlib.suppress(OSError):
                 self.wfile.write(body)
 
-        def log_message(self, *args: Any) -> None: ...
+        def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -580,13 +585,27 @@ def test_a_machine_that_lies_ends_the_job_with_an_error(
         assert ended.assets == ()
 
 
+def test_a_pass_that_two_machines_are_lost_with_is_given_to_no_third(tmp_path: Path) -> None:
+    asked: list[str] = []
+    with (
+        serve_liar(b"", asked=asked) as one,
+        serve_liar(b"", asked=asked) as two,
+        serve_liar(b"", asked=asked) as three,
+        open_front(tmp_path, one, two, three) as engine,
+    ):
+        ended = finish(engine)
+        assert ended.error is not None
+        assert ended.error.code == "UNREACHABLE"
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize("state", [b"[]", b"{}", b'{"protocol":2}', b'{"protocol":1,"models":[{}]}', b"no"])
 def test_a_machine_of_another_kind_has_no_models(state: bytes) -> None:
     with serve_liar(b"", state) as url:
-        machines = Machines(parse_machines(url, ""))
+        transport = HttpTransport()
         with pytest.raises(StudioError):
-            machines._fetch_state(machines._machines[0])
-        machines.close()
+            transport.fetch_state(*parse_machines(url, ""))
+        transport.close()
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))

@@ -22,6 +22,7 @@ from studio.core.request import GenerationRequest, count_outputs
 from studio.core.result import RenderedImage
 
 MAX_TRIES = 3  # of one pass, each on another machine where there is one
+MAX_LOST = 2  # machines that one pass may have been too much for
 PATIENCE = 60.0  # seconds that a pass waits for any machine with its model, where the model is not here too
 _TURN_SECONDS = 0.2  # between two looks at a stop while others draw here
 
@@ -65,7 +66,8 @@ class Cluster:
         """One pass; see Backend. Where no machine is left, it is drawn here if the model is here too.
 
         Raises:
-            Unreachable: no machine with the model answers, or MAX_TRIES were lost one after the other.
+            Unreachable: no machine with the model answers, MAX_LOST went away during the pass, or MAX_TRIES could not
+                take it.
         """
         if self._is_remote(request.model):
             try:
@@ -88,8 +90,8 @@ class Cluster:
             preview_side=ctx.settings.preview_side,
         )
         ctx.report_loading("Waiting for a machine")
-        tried: list[Machine] = []
-        while len(tried) < MAX_TRIES:
+        tried, lost = list[Machine](), 0
+        while len(tried) < MAX_TRIES and lost < MAX_LOST:
             patience = 0.0 if self._find_local(request.model) else PATIENCE
             machine = self._machines.take(request.model, tried, ctx.raise_if_cancelled, patience)
             tried.append(machine)
@@ -98,6 +100,7 @@ class Cluster:
                 self._machines.mark_resident(machine, request.model)
                 return rendered
             except MachineLost as error:
+                lost += error.begun
                 self._machines.mark_lost(machine, str(error))
                 ctx.report_loading("A machine was lost; starting again on another")
             finally:
@@ -155,7 +158,7 @@ class Cluster:
                     case "error":
                         error = decode_error(event)
                         if error.code in _PASSING_CODES:
-                            raise MachineLost(error.message)
+                            raise MachineLost(error.message, begun=False)
                         raise error
                     case _:
                         _pass_on(event, ctx)

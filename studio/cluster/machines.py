@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
-from studio.cluster.wire import RENDER_PATH, STATE_PATH, Order, ReplicaState, split_lines
-from studio.core.errors import Forbidden, InvalidRequest, NotConfigured, ProviderError, StudioError, Unreachable
+from studio.cluster.wire import Order, ReplicaState
+from studio.core.errors import StudioError, Unreachable
 from studio.core.model import Model
-from studio.core.secrets_filter import remember_secret
 from studio.core.self_check import Check
 
-if TYPE_CHECKING:
-    import httpx
-
-KEY_NAME = "CLUSTER_TOKEN"
-CONNECT_SECONDS = 5.0
-SILENCE_SECONDS = 30.0  # without a line, after which a machine counts as lost; it sends two a second
 POLL_SECONDS = 5.0  # between two looks at each machine
 MAX_MACHINES = 64
 MAX_PASSED = 10  # others, for each machine, that go before a pass since their model is in memory and its own is not
 MAX_CONSIDERED = 200  # passes that wait and are chosen among
-_STATE_SECONDS = 10.0
-_MAX_STATE = 8 * 1024 * 1024  # bytes
-_MAX_REFUSAL = 500  # characters of what a machine says against an order
 
 _log = logging.getLogger(__name__)
 
 
 class MachineLost(Exception):
-    """A machine went away in the middle of a pass."""
+    """A machine went away in the middle of a pass, or takes none now."""
+
+    def __init__(self, problem: str, *, begun: bool = True) -> None:
+        """`begun`: the pass may have run there, and may be why the machine went away."""
+        super().__init__(problem)
+        self.begun = begun
 
 
 @dataclass(eq=False)
 class Machine:
-    """One other studio. `state` is None while it does not answer; `running` counts our passes there."""
+    """One other studio, named by its address. `state` is None while it does not answer; `running` counts our passes
+    there."""
 
     url: str
-    token: str = field(repr=False)
+    token: str = field(default="", repr=False)
     state: ReplicaState | None = None
     problem: str = ""
     running: int = 0
@@ -58,28 +52,30 @@ class Machine:
         return self.state is not None and model_id in self.state.residents
 
 
-def parse_machines(addresses: str, tokens: str) -> list[Machine]:
-    """The machines of the setting `cluster`; `tokens` has one for all, or one for each, separated by commas.
+class Transport(Protocol):
+    """The way to the machines. Used by many threads."""
 
-    Raises:
-        NotConfigured: an address that is none, or another number of tokens.
-    """
-    urls = list(dict.fromkeys(part.strip().rstrip("/") for part in addresses.split(",") if part.strip()))
-    for url in urls:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise NotConfigured(
-                f"“{url[:80]}” in the setting cluster is not an address.", hint="Write it as http://10.0.0.2:7860."
-            )
-    given = [part.strip() for part in tokens.split(",") if part.strip()] or [""]
-    if len(urls) > MAX_MACHINES or len(given) not in (1, len(urls)):
-        raise NotConfigured(
-            f"The cluster has {len(urls)} addresses and {len(given)} tokens.",
-            hint="Give one token for all, or one for each address in the same order.",
-        )
-    for token in filter(None, given):
-        remember_secret(token)
-    return [Machine(url, token) for url, token in zip(urls, given * len(urls), strict=False)]
+    hint: str  # what to do about a machine that does not answer
+
+    def fetch_state(self, machine: Machine) -> ReplicaState:
+        """What `machine` tells of itself.
+
+        Raises:
+            StudioError: it does not answer, or is of another kind.
+        """
+        ...
+
+    def stream(self, machine: Machine, order: Order) -> Generator[dict[str, Any]]:
+        """The events of `order` on `machine`; ended early, the machine stops.
+
+        Raises:
+            MachineLost: it does not answer, or no longer. StudioError: it refuses the order.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the machines."""
+        ...
 
 
 @dataclass(eq=False)
@@ -99,12 +95,12 @@ class Waiter:
 class Machines:
     """Watches the machines and chooses among them. Thread-safe."""
 
-    def __init__(self, machines: Sequence[Machine]) -> None:
+    def __init__(self, machines: Sequence[Machine], transport: Transport) -> None:
         self._machines = list(machines)
+        self._transport = transport
         self._waiters: list[Waiter] = []
         self._changed = threading.Condition()
         self._closed = threading.Event()
-        self._client: httpx.Client | None = None
 
     def start(self) -> None:
         """Begin to look at each machine again and again, in threads of their own."""
@@ -112,12 +108,11 @@ class Machines:
             threading.Thread(target=self._watch, args=(machine,), name="cluster", daemon=True).start()
 
     def close(self) -> None:
-        """Stop looking, and close the connections."""
+        """Stop looking, and let go of the machines."""
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
-        if self._client is not None:
-            self._client.close()
+        self._transport.close()
 
     def __len__(self) -> int:
         return len(self._machines)
@@ -141,7 +136,7 @@ class Machines:
                     f"Machine {one.url}",
                     one.state is not None,
                     one.problem or f"answers, {len(one.state.models) if one.state else 0} models",
-                    "" if one.state else "Start that studio with --replica, and check address and CLUSTER_TOKEN.",
+                    "" if one.state else self._transport.hint,
                 )
                 for one in self._machines
             ]
@@ -204,29 +199,13 @@ class Machines:
             self._changed.notify_all()
 
     def stream(self, machine: Machine, order: Order) -> Generator[dict[str, Any]]:
-        """The events of `order` on `machine`; ended early, the machine stops.
-
-        Raises:
-            MachineLost: it does not answer, or no longer. StudioError: it refuses the order.
-        """
-        import httpx
-
-        try:
-            with self._get_client().stream(
-                "POST", machine.url + RENDER_PATH, json=order.to_json(), headers=_build_headers(machine)
-            ) as answer:
-                if answer.status_code == 503:
-                    raise MachineLost("it shuts down")
-                if answer.status_code != 200:
-                    raise _make_refusal(machine, answer.status_code, _read_short(answer))
-                yield from split_lines(answer.iter_raw())
-        except (httpx.HTTPError, OSError) as error:
-            raise MachineLost(type(error).__name__) from error
+        """The events of `order` on `machine`; see Transport."""
+        return self._transport.stream(machine, order)
 
     def _watch(self, machine: Machine) -> None:
         while not self._closed.is_set():
             try:
-                state = self._fetch_state(machine)
+                state = self._transport.fetch_state(machine)
             except StudioError as error:
                 self.mark_lost(machine, error.message)
             else:
@@ -236,34 +215,6 @@ class Machines:
                     machine.state, machine.problem = state, ""
                     self._changed.notify_all()
             self._closed.wait(POLL_SECONDS)
-
-    def _fetch_state(self, machine: Machine) -> ReplicaState:
-        import httpx
-
-        try:
-            with self._get_client().stream(
-                "GET", machine.url + STATE_PATH, headers=_build_headers(machine), timeout=_STATE_SECONDS
-            ) as answer:
-                content = _read_short(answer)
-        except (httpx.HTTPError, OSError, RuntimeError) as error:
-            raise Unreachable(f"It does not answer ({type(error).__name__}).") from error
-        if answer.status_code != 200:
-            raise _make_refusal(machine, answer.status_code, content)
-        try:
-            return ReplicaState.from_json(json.loads(content))
-        except (ValueError, RecursionError) as error:
-            raise ProviderError("It is no studio.") from error
-
-    def _get_client(self) -> httpx.Client:
-        import httpx
-
-        with self._changed:
-            if self._client is None:
-                limits = httpx.Limits(max_connections=4 * MAX_MACHINES, max_keepalive_connections=2 * MAX_MACHINES)
-                timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
-                # Not by a proxy of the environment: the token is for the machine itself.
-                self._client = httpx.Client(timeout=timeout, limits=limits, follow_redirects=False, trust_env=False)
-            return self._client
 
 
 def choose_next(waiters: Sequence[Waiter], free: Sequence[Machine], machines: int) -> tuple[Waiter, Machine] | None:
@@ -295,33 +246,3 @@ def rate_machine(machine: Machine, model_id: str) -> tuple[bool, int, int]:
     """What makes a machine worse than another: the model is not in memory there, others use it, it holds more."""
     state = machine.state or ReplicaState()
     return model_id not in state.residents, machine.running + state.running, len(state.residents)
-
-
-def _build_headers(machine: Machine) -> dict[str, str]:
-    plain = {"Accept-Encoding": "identity"}  # so that what comes is as long as what is read
-    return {"Authorization": f"Bearer {machine.token}", **plain} if machine.token else plain
-
-
-def _read_short(answer: httpx.Response) -> bytes:
-    """The body of an answer that is no stream. Raises ProviderError for one that is too long."""
-    content = bytearray()
-    for piece in answer.iter_raw(65_536):
-        content += piece
-        if len(content) > _MAX_STATE:
-            raise ProviderError("It says too much.")
-    return bytes(content)
-
-
-def _make_refusal(machine: Machine, status: int, content: bytes) -> StudioError:
-    """Why `machine` refused, for whoever runs the cluster."""
-    if status in (401, 403):
-        return Forbidden(
-            f"{machine.url} does not accept the token.", hint="Set CLUSTER_TOKEN to a token of that studio."
-        )
-    if status == 404:
-        return InvalidRequest(f"{machine.url} draws for nobody.", hint="Start that studio with --replica.")
-    try:
-        text = str(json.loads(content)["error"])[:_MAX_REFUSAL]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        text = f"HTTP {status}"
-    return ProviderError(f"{machine.url} refused: {text}", hint="See its log.")

@@ -22,6 +22,7 @@ from studio.core.settings import Settings
 from studio.core.thread_handover import resolve_future
 
 MAX_WAITING = 8  # passes of other studios that wait for their turn here
+ALIVE_SECONDS = 0.5  # after which a line says that the machine is still there
 
 _log = logging.getLogger(__name__)
 

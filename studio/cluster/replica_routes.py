@@ -6,23 +6,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from studio.cluster.replica import Replica
-from studio.cluster.wire import MEDIA_TYPE, RENDER_PATH, STATE_PATH, Order, encode_error, encode_event
-from studio.core.errors import Forbidden, InvalidRequest, StudioError
+from studio.cluster.replica import ALIVE_SECONDS, Replica
+from studio.cluster.wire import MEDIA_TYPE, RENDER_PATH, STATE_PATH, Order, encode_error, encode_event, read_order
+from studio.core.errors import Forbidden, StudioError
 from studio.core.image_gate import ImageLimits
 from studio.core.rights import Role
 from studio.core.settings import Settings
 from studio.core.user import User
 
-ALIVE_SECONDS = 0.5  # after which a line says that the machine is still there
 _NO_STORE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -42,7 +39,7 @@ def build_replica_router(replica: Replica, settings: Settings, admit: Callable[[
         """Draw one pass for another studio: its events and images, a line of JSON each. Hanging up stops it."""
         user = _require_user(request)
         body = await request.body()
-        order = await anyio.to_thread.run_sync(_read_order, body, limits)
+        order = await anyio.to_thread.run_sync(read_order, body, limits)
         await anyio.to_thread.run_sync(admit, user, len(order.seeds))
         return StreamingResponse(_stream_pass(replica, order, user.name), media_type=MEDIA_TYPE, headers=_NO_STORE)
 
@@ -74,14 +71,6 @@ async def _stream_pass(replica: Replica, order: Order, user: str) -> AsyncIterat
 def _put(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[bytes | None], line: bytes | None) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(lines.put_nowait, line)
-
-
-def _read_order(body: bytes, limits: ImageLimits) -> Order:
-    try:
-        data: Any = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("The order is no JSON.", hint="Use the studio's own version.") from error
-    return Order.from_json(data, limits)
 
 
 def _require_user(request: Request) -> User:

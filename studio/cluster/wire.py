@@ -85,6 +85,24 @@ class Order:
             raise InvalidRequest("This is not an order of a studio.", hint="Use the studio's own version.") from error
 
 
+def encode_order(order: Order) -> bytes:
+    """The order as it travels."""
+    return json.dumps(order.to_json(), separators=(",", ":")).encode()
+
+
+def read_order(body: bytes, limits: ImageLimits) -> Order:
+    """The order that is in `body` as JSON.
+
+    Raises:
+        InvalidRequest: there is none, or one of another version.
+    """
+    try:
+        data: Any = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("The order is no JSON.", hint="Use the studio's own version.") from error
+    return Order.from_json(data, limits)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReplicaState:
     """What a replica tells of itself: its models, which of them are in memory, how many passes run and may run."""

@@ -239,7 +239,7 @@ class Settings:
     cluster: str = setting_field(
         "",
         "Addresses of other Easel studios that generate for this one, separated by commas, for example"
-        " http://10.0.0.2:7860.",
+        " http://10.0.0.2:7860; or a Ray cluster: ray://10.0.0.2:10001?replicas=4, or ray?replicas=2 on this machine.",
         group="Cluster",
         restart=True,
         on_page=False,
