@@ -15,8 +15,8 @@ setup:                ## make .venv with what tests need, once
 space-demo: setup     ## run as in a Hugging Face Space, with its variables and a read-only folder
 	@$(PY) -m tools.space_demo
 
-cluster-demo: setup   ## two studios that draw and one in front of them, on this machine
-	@$(PY) -m tools.cluster_demo
+cluster-demo: setup   ## two studios that draw and one in front of them, on this machine (ARGS=--ray: over Ray)
+	@$(PY) -m tools.cluster_demo $(ARGS)
 
 browser:
 	@tools/browser.sh

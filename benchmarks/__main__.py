@@ -31,6 +31,7 @@ BENCHMARKS = (
     "prompts",
     "dialects",
     "cluster",
+    "ray_cluster",
 )
 
 

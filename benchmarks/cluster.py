@@ -35,7 +35,7 @@ def rows() -> list[Row]:
             here = open_front(root / "here", "")
             single, double = open_front(root / "single", one), open_front(root / "double", f"{one},{two}")
             try:
-                return [*measure_overhead(here, single), measure_gain(single, double)]
+                return [*measure_overhead(here, single, "HTTP"), measure_gain(single, double, "HTTP")]
             finally:
                 for engine in (here, single, double):
                     engine.close()
@@ -55,8 +55,8 @@ def open_front(folder: Path, cluster: str) -> Engine:
     return engine
 
 
-def measure_overhead(here: Engine, there: Engine) -> list[Row]:
-    """One image after the other, in turns here and there."""
+def measure_overhead(here: Engine, there: Engine, way: str) -> list[Row]:
+    """One image after the other, in turns here and there; `way` is the name of the transport."""
     own, other = list[float](), list[float]()
     for number in range(ROUNDS):
         pair = ((here, own), (there, other))
@@ -64,7 +64,7 @@ def measure_overhead(here: Engine, there: Engine) -> list[Row]:
             times.append(time_job(engine, REQUEST.replace(seed=number)))
     added, ratio = (min(other) - min(own)) * 1000, min(other) / min(own)
     what, note = (
-        f"image of {STEPS} steps on another studio of this machine",
+        f"image of {STEPS} steps on another studio of this machine, over {way}",
         f"fastest of {ROUNDS}, here {min(own):.2f} s",
     )
     return [
@@ -73,11 +73,11 @@ def measure_overhead(here: Engine, there: Engine) -> list[Row]:
     ]
 
 
-def measure_gain(single: Engine, double: Engine) -> Row:
+def measure_gain(single: Engine, double: Engine, way: str) -> Row:
     """JOBS jobs at once on one machine and on two, in turns."""
     shares = [time_jobs(double) / time_jobs(single) for _ in range(3)]
     share = statistics.median(shares)
-    return Row(f"{JOBS} images on two studios, times on one", share, 1 / GAIN, "×", f"gain {1 / share:.2f}×")
+    return Row(f"{JOBS} images on two studios over {way}, times on one", share, 1 / GAIN, "×", f"gain {1 / share:.2f}×")
 
 
 def time_jobs(engine: Engine) -> float:

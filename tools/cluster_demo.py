@@ -1,11 +1,13 @@
-"""A cluster on this machine: python -m tools.cluster_demo, or make cluster-demo.
+"""A cluster on this machine: python -m tools.cluster_demo [--ray], or make cluster-demo [ARGS=--ray].
 
 Two studios draw with the embedded model, one thread each, and a third in front of them has the page. Stop one of the
-two while it draws, and the image comes all the same.
+two while it draws, and the image comes all the same. With --ray the two are actors of a Ray cluster that is started
+here, else processes that are asked over HTTP.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import socket
@@ -13,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -71,15 +73,23 @@ def run_replica(folder: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[by
         yield process, url
 
 
-def main() -> None:
-    with (
-        tempfile.TemporaryDirectory(prefix="easel-cluster-") as name,
-        run_replica(Path(name, "first")) as (first, one),
-        run_replica(Path(name, "second")) as (second, two),
-        run_studio(Path(name, "front"), "--cluster", f"{one},{two}", port=7860) as front,
-    ):
-        print(f"The machines are the processes {first.pid} and {second.pid}: kill -9 one of them while it draws.")
-        print("Open http://127.0.0.1:7860 in some seconds; Ctrl+C ends all.")
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="A cluster on this machine.")
+    parser.add_argument("--ray", action="store_true", help="let Ray start the two that draw")
+    parser.add_argument("--port", type=int, default=7860, help="of the page")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="easel-cluster-") as name, contextlib.ExitStack() as running:
+        if options.ray:
+            cluster = "ray?replicas=2"
+            print("Ray starts in half a minute; until then the studio in front draws. kill -9 a process that is called")
+            print("ray::RayReplica while it draws.")
+        else:
+            first, one = running.enter_context(run_replica(Path(name, "first")))
+            second, two = running.enter_context(run_replica(Path(name, "second")))
+            cluster = f"{one},{two}"
+            print(f"The machines are the processes {first.pid} and {second.pid}: kill -9 one of them while it draws.")
+        front = running.enter_context(run_studio(Path(name, "front"), "--cluster", cluster, port=options.port))
+        print(f"Open http://127.0.0.1:{options.port} in some seconds; Ctrl+C ends all.", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             front.wait()
 
