@@ -249,6 +249,7 @@ def test_a_second_sampler_is_the_hires_pass(
     client: httpx.Client, served: RunningStudio, method: str, upscaler: str | None
 ) -> None:
     wanted = {"latent_image": ["8", 0], "denoise": 0.6, "steps": 20, "cfg": 3.0, "sampler_name": "dpmpp_2m"}
+    wanted |= {"scheduler": "exponential"}
     second = {**GRAPH["5"]["inputs"], **wanted, "model": ["10", 0]}
     larger = {"samples": ["5", 0], "upscale_method": method, "width": 128, "height": 96, "crop": "disabled"}
     nodes = {
@@ -262,7 +263,17 @@ def test_a_second_sampler_is_the_hires_pass(
     hires = request.hires
     assert (request.steps, request.width, hires.width, hires.height) == (4, 64, 128, 96)
     assert (hires.steps, hires.guidance, hires.sampler, hires.model) == (20, 3.0, "DPM++ 2M", "other")
+    assert hires.schedule == "Exponential"
     assert upscaler is None or hires.upscaler == upscaler
+    same = {
+        **second,
+        "model": ["1", 0],
+        "sampler_name": "dpmpp_2m",
+        "scheduler": "beta",
+    }
+    run(client, change(**nodes | {"n9": ("KSampler", same)}))
+    fitted = served.backend.seen[-1][0].hires
+    assert (fitted.model, fitted.sampler, fitted.schedule) == (None, "DPM++ 2M", None)
     assert compute_hires_steps(hires.steps, hires.strength)[0] == int(20 / 0.6)
     nothing = nodes | {"n9": ("KSampler", second | {"denoise": 0.0})}
     answer = client.post("/prompt", json={"prompt": change(**nothing)})

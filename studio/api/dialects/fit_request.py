@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from studio.core.feature import Feature
 from studio.core.model import Model
 from studio.core.request import GenerationRequest
@@ -27,15 +29,28 @@ def fit_to_model(request: GenerationRequest, model: Model) -> tuple[GenerationRe
         if size != (request.width, request.height):
             notes.append(f"The size is {size[0]}×{size[1]}, which {model.title} can draw.")
             request = request.replace(width=size[0], height=size[1])
+    sampler, schedule, more = _fit_sampling(request.sampler, request.schedule, model)
+    request = request.replace(sampler=sampler, schedule=schedule)
+    hires = request.hires
+    if hires is not None and hires.model is None:
+        second, schedule, others = _fit_sampling(hires.sampler, hires.schedule, model, first=request.sampler)
+        request = request.replace(hires=dataclasses.replace(hires, sampler=second, schedule=schedule))
+        more += [note for note in others if note not in more]
+    return request, (*notes, *more)
+
+
+def _fit_sampling(
+    sampler: str | None, schedule: str | None, model: Model, *, first: str | None = None
+) -> tuple[str | None, str | None, list[str]]:
+    """(sampler, schedule, what was changed) of a pass; without a sampler it has that of the first pass, or the model's
+    own."""
     table = model.sampling.combinations
-    if table and request.sampler is not None and request.sampler not in table:
-        notes.append(f"{model.title} has no sampler {request.sampler}; its own is used.")
-        request = request.replace(sampler=None, schedule=None)
-    sampler = request.sampler or model.sampling.sampler
-    if table and request.schedule is not None and request.schedule not in table.get(sampler, (request.schedule,)):
-        request = request.replace(schedule=None)
-        notes.append(f"{sampler} has no such schedule; its own is used.")
-    return request, tuple(notes)
+    if table and sampler is not None and sampler not in table:
+        return None, None, [f"{model.title} has no sampler {sampler}; its own is used."]
+    used = sampler or first or model.sampling.sampler
+    if table and schedule is not None and schedule not in table.get(used, (schedule,)):
+        return sampler, None, [f"{used} has no such schedule; its own is used."]
+    return sampler, schedule, []
 
 
 def _fit_size(width: int, height: int, model: Model) -> tuple[int, int]:
