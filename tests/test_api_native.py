@@ -286,6 +286,7 @@ def test_every_field_reaches_the_request() -> None:
             "tiling": True,
             "guidance_rescale": 0.7,
             "pag_scale": 3,
+            "freeu": "1.3, 1.4, 0.9, 0.2",
             "refiner": "r",
             "refiner_switch": 0.7,
             "detailers": [{"target": "hands", "guidance_scale": 5, "width": 512, "height": 768}, {}],

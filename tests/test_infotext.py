@@ -361,3 +361,14 @@ def test_what_adetailer_wrote_is_read_and_what_has_no_place_is_named() -> None:
         parsed = parse_infotext(text)
         assert parsed.request.detailers == (Detailer(),)
         assert list(parsed.unknown) == [wrong.partition(":")[0]]
+
+
+def test_forges_factors_of_freeu_are_read_where_they_hold_for_all_steps() -> None:
+    factors = "freeu_enabled: True, freeu_b1: 1.3, freeu_b2: 1.4, freeu_s1: 0.9, freeu_s2: 0.2"
+    head = "a\nSteps: 20, Sampler: Euler, Seed: 5, Size: 64x64, "
+    parsed = parse_infotext(f"{head}{factors}, freeu_start: 0, freeu_end: 1")
+    assert (parsed.request.freeu, parsed.unknown) == ("1.3, 1.4, 0.9, 0.2", {})
+    partly = parse_infotext(f"{head}{factors}, freeu_start: 0.2, freeu_end: 1")
+    assert partly.request.freeu == ""
+    assert "freeu_enabled" in partly.unknown
+    assert parse_infotext(f"{head}FreeU: many").unknown == {"FreeU": "many"}

@@ -60,11 +60,11 @@ def test_networks_with_wrapped_edges_do_not_know_where_the_edge_is(studio: Editi
 
 @pytest.mark.parametrize("model", ["sd15", "xl"])
 @pytest.mark.parametrize("task", [Task.TXT2IMG, Task.IMG2IMG])
-def test_tiling_and_rescaling_change_a_drawing_and_leave_nothing_behind(
+def test_tiling_rescaling_and_freeu_change_a_drawing_and_leave_nothing_behind(
     studio: EditingStudio, model: str, task: Task
 ) -> None:
     plain = studio.draw_image(model, task)
-    for fields in ({"tiling": True}, {"guidance_rescale": 0.7}):
+    for fields in ({"tiling": True}, {"guidance_rescale": 0.7}, {"freeu": "1.5, 1.6, 0.9, 0.2"}):
         assert compute_difference(studio.draw_image(model, task, **fields), plain).any()
     assert studio.draw_image(model, task).tobytes() == plain.tobytes()
 

@@ -26,6 +26,7 @@ class Feature(StrEnum):
     TILING = "tiling"
     RESCALE = "CFG rescale"
     PAG = "PAG"
+    FREEU = "FreeU"
     EMBEDDING = "textual inversion"
     STRENGTH = "denoising strength"
     CONTROL = "ControlNet"

@@ -133,7 +133,7 @@ def parse_pairs(
 ) -> tuple[GenerationRequest, dict[str, str]]:
     """The request, and the pairs that have no place in it because they are unknown or do not fit."""
     request = kind(prompt=prompt[:MAX_PROMPT_CHARS], negative_prompt=negative[:MAX_PROMPT_CHARS])
-    pairs = _convert_forge_guidance(convert_foreign_pairs(pairs))
+    pairs = _convert_forge_freeu(_convert_forge_guidance(convert_foreign_pairs(pairs)))
     has_hires = any(sign in pairs for sign in _HIRES_MARKERS)
     first, second = _index_readable_keys(kind.FIELDS), _index_readable_keys(Hires.FIELDS) if has_hires else {}
     unknown: dict[str, str] = {}
@@ -174,3 +174,14 @@ def _convert_forge_guidance(pairs: Mapping[str, str]) -> Mapping[str, str]:
         return pairs
     rest = {key: value for key, value in pairs.items() if key != "Distilled CFG Scale"}
     return {**rest, "CFG scale": pairs["Distilled CFG Scale"]}
+
+
+def _convert_forge_freeu(pairs: Mapping[str, str]) -> Mapping[str, str]:
+    """Forge writes each factor of FreeU by itself, and the fractions of the steps between which it works."""
+    names = ("freeu_b1", "freeu_b2", "freeu_s1", "freeu_s2")
+    whole = pairs.get("freeu_start", "0") in ("0", "0.0") and pairs.get("freeu_end", "1") in ("1", "1.0")
+    if pairs.get("freeu_enabled") != "True" or not whole or not all(name in pairs for name in names):
+        return pairs
+    taken = {"freeu_enabled", "freeu_start", "freeu_end", *names}
+    rest = {key: value for key, value in pairs.items() if key not in taken}
+    return {**rest, "FreeU": ", ".join(pairs[name] for name in names)}

@@ -98,6 +98,7 @@ class GenerationRequest:
     tiling: bool = False
     guidance_rescale: float = 0.0
     pag_scale: float = 0.0
+    freeu: str = ""
     refiner: str | None = None
     refiner_switch: float = 0.8
     loras: tuple[LoraUse, ...] = ()
@@ -140,6 +141,8 @@ class GenerationRequest:
             parse_aspect(self.aspect)
         if self.seed_resize:
             parse_size(self.seed_resize)
+        if self.freeu:
+            parse_freeu(self.freeu)
         if self.hires is not None:
             _check_hires(self.hires)
         if len(self.control) > MAX_CONTROL_UNITS:
@@ -237,6 +240,23 @@ def parse_size(text: str) -> tuple[int, int]:
     if not all(8 <= side <= MAX_SIDE for side in sides):
         raise InvalidRequest(f"“{text}” is not a size.", hint="Write it as width x height in px, for example 512x768.")
     return sides
+
+
+def parse_freeu(text: str) -> tuple[float, float, float, float]:
+    """The factors b1, b2, s1 and s2 of FreeU in "1.3, 1.4, 0.9, 0.2".
+
+    Raises:
+        InvalidRequest: not four numbers from 0 to 10.
+    """
+    try:
+        b1, b2, s1, s2 = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InvalidRequest(
+            f"“{text}” are no factors of FreeU.", hint="Write b1, b2, s1, s2, for example 1.3, 1.4, 0.9, 0.2."
+        ) from error
+    for name, value in (("b1", b1), ("b2", b2), ("s1", s1), ("s2", s2)):
+        check_range(f"FreeU {name}", value, 0, 10)
+    return b1, b2, s1, s2
 
 
 def _check_hires(hires: Hires) -> None:

@@ -32,6 +32,7 @@ NON_CLIP_FEATURES = FEATURES - {
     Feature.TILING,
     Feature.RESCALE,
     Feature.PAG,
+    Feature.FREEU,
 }
 """Features of families whose text encoder is not CLIP alone."""
 MASKED_TASKS = frozenset(

@@ -16,6 +16,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.pipelines import device_memory
 from studio.pipelines.run import conditioning, finite_values, noise
+from studio.pipelines.run.freeu import apply_freeu
 from studio.pipelines.run.guidance_rescale import rescale_guidance
 from studio.pipelines.run.live_preview import Previewer, StepRecorder, can_show, unpack_latents
 from studio.pipelines.run.perturbed_attention import guide_by_perturbation
@@ -168,6 +169,8 @@ def _list_unet_changes(pipe: Any, task: Pass) -> Iterator[AbstractContextManager
         return
     if request.guidance_rescale > 0 and request.guidance is not None:
         yield rescale_guidance(pipe.unet, request.guidance, request.guidance_rescale, len(task.seeds))
+    if request.freeu:
+        yield apply_freeu(pipe.unet, request.freeu)
     if request.tiling:
         refined = [task.refiner.pipe.unet] if task.refiner is not None else []
         yield wrap_edges(pipe.unet, pipe.vae, *refined)

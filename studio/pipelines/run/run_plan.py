@@ -73,6 +73,11 @@ class PassPlan:
         return self.request.steps
 
     @property
+    def changes_networks(self) -> bool:
+        """Whether layers inside the networks work otherwise during the pass."""
+        return bool(self.request.tiling or self.request.pag_scale or self.request.freeu)
+
+    @property
     def size(self) -> tuple[int, int]:
         assert self.request.width is not None
         assert self.request.height is not None

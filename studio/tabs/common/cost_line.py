@@ -37,6 +37,7 @@ _COST_FIELDS = (
     "steps",
     "hires_on",
     "hires_scale",
+    "detailer_on",
     "lora_0",
     "axis_x_values",
     "axis_y_values",
