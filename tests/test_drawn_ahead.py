@@ -11,9 +11,11 @@ import pytest
 from fakes import DEADLINE, FakeBackend, draw_fake_image, open_engine, wait_for_snapshot, wait_until_final
 from PIL import Image
 
+from studio.core.detailer import Detailer
 from studio.core.errors import ModelBroken
 from studio.core.events import Status
 from studio.core.request import Axis, GenerationRequest
+from studio.core.request_choices import NoiseSource
 from studio.core.user import LOCAL_USER, User
 from studio.engine.engine import Engine
 from studio.engine.jobs.job import Job
@@ -77,6 +79,12 @@ def test_jobs_that_differ_otherwise_are_drawn_alone(queue: Queue, fields: dict[s
     jobs = [queue.ask(), queue.ask(**fields)]
     queue.finish(*jobs)
     assert queue.passes[0] == [1]
+
+
+@pytest.mark.parametrize("fields", [{"noise_source": NoiseSource.COMFYUI}, {"detailers": (Detailer(),)}])
+def test_images_that_belong_to_their_own_batch_are_drawn_alone(queue: Queue, fields: dict[str, Any]) -> None:
+    queue.finish(queue.ask(seed=1, **fields), queue.ask(seed=2, **fields))
+    assert queue.passes == [[1], [2]]
 
 
 def test_jobs_are_drawn_one_by_one_unless_it_is_set(tmp_path: Path) -> None:

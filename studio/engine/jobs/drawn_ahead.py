@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from studio.core.model import GPU_LANE, Model
 from studio.core.request import GenerationRequest, count_outputs
+from studio.core.request_choices import NoiseSource
 from studio.core.result import RenderedImage
 from studio.engine.jobs.job import Job
 from studio.engine.jobs.passes import PlannedImage, plan_images
@@ -78,6 +79,10 @@ class DrawnAhead:
 
 
 def _is_plain(request: GenerationRequest) -> bool:
+    """Whether images of other seeds may lie beside those of `request`: not in ComfyUI's batches, whose noise all comes
+    from one seed, and not where a detailer says of each image what it found."""
+    if request.noise_source is NoiseSource.COMFYUI or request.detailers:
+        return False
     return request.task.is_generative and not request.then and count_outputs(request) == 1
 
 
