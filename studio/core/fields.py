@@ -436,7 +436,9 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         unset=0.0,
         limits=_FRACTION,
         feature=Feature.RESCALE,
-        infotext=InfotextKey("CFG rescale", aliases=("CFG Rescale φ", "CFG Rescale phi")),
+        infotext=InfotextKey(
+            "CFG rescale", aliases=("CFG Rescale φ", "CFG Rescale phi"), foreign=("guidance_rescale",)
+        ),
         grid=GridAxis("CFG rescale", "0.3, 0.7"),
     ),
     FieldSpec(
@@ -450,7 +452,7 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         limits=Limits(0, 20, 0.1),
         slider=Limits(0, 10, 0.1),
         feature=Feature.PAG,
-        infotext=InfotextKey("PAG scale", aliases=("pag_scale",)),
+        infotext=InfotextKey("PAG scale", aliases=("pag_scale",), foreign=("pag_scale",)),
         grid=GridAxis("PAG scale", "1, 3"),
     ),
     FieldSpec(
@@ -464,7 +466,7 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         max_length=60,
         placeholder="1.3, 1.4, 0.9, 0.2",
         feature=Feature.FREEU,
-        infotext=InfotextKey("FreeU"),
+        infotext=InfotextKey("FreeU", foreign=("freeu",)),
     ),
     FieldSpec(
         name="refiner",

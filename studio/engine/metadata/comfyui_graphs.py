@@ -32,6 +32,12 @@ _SCHEDULERS = {  # nodes that make one kind of sigmas
 }
 
 
+_LOST_PATCHES = frozenset(
+    "FreeU_V2 SelfAttentionGuidance DynamicThresholdingFull DynamicThresholdingSimple PatchModelAddDownscale".split()
+)
+"""Nodes on a model's way that change the image and have no counterpart."""
+
+
 def read_graph(graph: object) -> dict[str, Any] | None:
     """The values of the sampler that draws the first pass of `graph`, a prompt as ComfyUI's API takes it, with its
     prompts, model, size and LoRAs; None when there is none."""
@@ -184,6 +190,7 @@ class _GraphReader:
                 break
             inputs = node["inputs"]
             loras = [*self._list_loras(node), *loras]
+            values |= self._read_patch(node)
             named = next((slot for slot in _MODEL_SLOTS if slot in inputs), None)
             if named is not None:
                 values["model"] = self._resolve(inputs[named], "model")
@@ -192,6 +199,20 @@ class _GraphReader:
             if link is None:
                 self._lose("model", node)
         return values | {"loras": loras}
+
+    def _read_patch(self, node: _Node) -> dict[str, Any]:
+        """What a node on the model's way changes in how it draws."""
+        kind, inputs = node["class_type"], node["inputs"]
+        if kind in _LOST_PATCHES:
+            self._lost[kind] = None
+        if kind == "PerturbedAttentionGuidance":
+            return {"pag_scale": self._resolve(inputs.get("scale"), "scale")}
+        if kind == "RescaleCFG":
+            return {"guidance_rescale": self._resolve(inputs.get("multiplier"), "multiplier")}
+        if kind == "FreeU":
+            factors = [self._resolve(inputs.get(name), name) for name in ("b1", "b2", "s1", "s2")]
+            return {"freeu": ", ".join(map(str, factors))} if None not in factors else {}
+        return {}
 
     def _list_loras(self, node: _Node, depth: int = 0) -> list[tuple[Any, ...]]:
         """Of a loader, of a loader of several, and of a stack that is linked in."""
