@@ -23,6 +23,8 @@ STAGES = (
     "control",
     "lora",
     "steer",
+    "upscaler",
+    "upscaler-eval",
 )
 
 
@@ -88,22 +90,36 @@ def run_stage(arguments: argparse.Namespace) -> None:
         ensure_images()
         train_module(build_run(arguments), prepare_lora)
         export_lora()
-    elif arguments.stage == "steer":
-        from .steer import measure_steering
-
-        measure_steering()
     elif arguments.stage == "judge":
         from .judge import train_judge
 
         train_judge(minutes)
-    elif arguments.stage == "eval":
-        from .evaluate import evaluate_model
+    elif arguments.stage == "upscaler":
+        from .upscaler import train_upscaler
 
-        evaluate_model()
-    else:
+        train_upscaler(minutes)
+    elif arguments.stage == "export":
         from .export import export_model
 
         export_model()
+    else:
+        measure_stage(arguments.stage)
+
+
+def measure_stage(stage: str) -> None:
+    """Run one of the stages that measure what others made."""
+    if stage == "steer":
+        from .steer import measure_steering
+
+        measure_steering()
+    elif stage == "upscaler-eval":
+        from .upscaler_evaluation import measure_upscaler
+
+        measure_upscaler()
+    else:
+        from .evaluate import evaluate_model
+
+        evaluate_model()
 
 
 def main() -> None:

@@ -17,7 +17,14 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from .paths import MODEL, PACKAGE, PARTS
 from .unet import SCHEDULE, load_averaged_unet
 
-KEPT_FILES = ("MODEL_CARD.md", "grid.webp", "steering.webp", "examples.json")
+KEPT_FILES = (
+    "MODEL_CARD.md",
+    "grid.webp",
+    "steering.webp",
+    "examples.json",
+    "LICENSE.real-esrgan",
+    "upscaler/model.safetensors",
+)
 """Files that other stages put beside the weights and that an export leaves in place."""
 LICENCE = "LICENSE.fluent-emoji"
 CHECKSUM_FILE = "SHA256SUMS"
@@ -66,6 +73,13 @@ def tidy_configs(folder: Path) -> None:
         file.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
+def write_checksums(folder: Path) -> None:
+    """Write the digests of all weight files in a model's folder."""
+    weights = sorted(folder.rglob("*.safetensors"))
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in weights]
+    (folder / CHECKSUM_FILE).write_text("".join(sums), encoding="utf-8")
+
+
 def export_model() -> None:
     """Write models/embedded in fp16, aside first, keeping the card, the grid and the examples."""
     fresh = MODEL.with_name(MODEL.name + ".new")
@@ -75,14 +89,13 @@ def export_model() -> None:
         shutil.copy2(PARTS / "tokenizer" / name, fresh / "tokenizer" / name)
     shutil.copy2(PACKAGE / LICENCE, fresh / LICENCE)
     tidy_configs(fresh)
-    for path in fresh.rglob("*.safetensors"):
-        path.chmod(0o644)
-    weights = sorted(fresh.rglob("*.safetensors"))
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(fresh)}\n" for path in weights]
-    (fresh / CHECKSUM_FILE).write_text("".join(sums), encoding="utf-8")
     for name in KEPT_FILES:
         if (MODEL / name).exists():
+            (fresh / name).parent.mkdir(exist_ok=True)
             shutil.copy2(MODEL / name, fresh / name)
+    for path in fresh.rglob("*.safetensors"):
+        path.chmod(0o644)
+    write_checksums(fresh)
     size = sum(path.stat().st_size for path in fresh.rglob("*") if path.is_file())
     if size > LIMIT_BYTES:
         raise SystemExit(f"{size / 1e6:.1f} MB is more than the {LIMIT_BYTES / 1e6:.0f} MB that may ship")

@@ -54,8 +54,8 @@ def premultiply(image: Image.Image) -> Image.Image:
     return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8), "RGBA")
 
 
-def fit_drawing(image: Image.Image) -> np.ndarray | None:
-    """Crop to the drawing and centre it; None for an empty or very elongated one. Returns uint8 [S, S, 4]."""
+def fit_drawing(image: Image.Image, side: int = IMAGE_SIZE) -> np.ndarray | None:
+    """Crop to the drawing and centre it; None for an empty or very elongated one. Returns uint8 [side, side, 4]."""
     visible = np.asarray(image.getchannel("A")) > 8
     box = Image.fromarray(visible).getbbox()
     if box is None:
@@ -64,10 +64,10 @@ def fit_drawing(image: Image.Image) -> np.ndarray | None:
     longer = max(image.size)
     if longer > MAX_ELONGATION * min(image.size):
         return None
-    scale = FILL * IMAGE_SIZE / longer
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    square = Image.new("RGBA", (IMAGE_SIZE, IMAGE_SIZE), (0, 0, 0, 0))
-    corner = ((IMAGE_SIZE - width) // 2, (IMAGE_SIZE - height) // 2)
+    scale = FILL * side / longer
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    square = Image.new("RGBA", (side, side), (0, 0, 0, 0))
+    corner = ((side - width) // 2, (side - height) // 2)
     square.paste(image.resize((width, height), Image.Resampling.LANCZOS), corner)
     return np.asarray(square)
 
