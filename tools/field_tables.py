@@ -52,7 +52,7 @@ def _describe_value(spec: FieldSpec) -> str:
 
 
 def _describe_unset(spec: FieldSpec) -> str:
-    if spec.from_model:
+    if spec.from_model and spec.unset is None:
         return "the model's own"
     if spec.unset in (None, ""):
         return "not set"

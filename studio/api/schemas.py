@@ -22,6 +22,7 @@ CREATE_FIELDS = select_fields(
     Group.TEMPLATE,
     Group.MODEL,
     Group.SIZE,
+    Group.ENLARGE,
     Group.SAMPLING,
     Group.SEED,
     Group.DETAILS,

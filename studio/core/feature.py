@@ -27,6 +27,7 @@ class Feature(StrEnum):
     RESCALE = "CFG rescale"
     PAG = "PAG"
     FREEU = "FreeU"
+    ENLARGE = "enlarging"  # by a network that was made for the model and lies beside it
     EMBEDDING = "textual inversion"
     STRENGTH = "denoising strength"
     CONTROL = "ControlNet"

@@ -37,6 +37,7 @@ class Group(StrEnum):
     TEMPLATE = "template"
     MODEL = "model"
     SIZE = "size"
+    ENLARGE = "enlarge"
     SAMPLING = "sampling"
     SEED = "seed"
     DETAILS = "details"

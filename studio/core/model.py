@@ -11,11 +11,13 @@ from studio.core.annotate import OptionSpec
 from studio.core.detailer import Detailer
 from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.feature import Feature
+from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest, Task, parse_aspect
 
 GPU_LANE = "gpu"
 TOOLS_LANE = "tools"  # Pillow, OpenCV, ONNX
 CLUSTER_LANE = "cluster"  # local models of other machines
+ENLARGEMENT = 4  # times, of the networks that models bring for it
 
 
 class Quality(StrEnum):
@@ -38,12 +40,13 @@ class Look(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """A model's defaults, and the samplers and schedules that it may be given; `combinations` maps sampler to
-    schedules."""
+    schedules. With `enlarge` a form asks for its network for enlarging unless that is switched off."""
 
     steps: int = 20
     guidance: float = 7.0
     sampler: str = "Euler"
     schedule: str = "Automatic"
+    enlarge: bool = False
     combinations: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
@@ -193,6 +196,7 @@ class Model:
                     "Hires fix is only available for txt2img.", hint="Upscale the result in a separate step."
                 )
             self._check_size(*self.get_hires_size(request), what="hires size")
+        self._check_enlarged(request)
         if request.count > self.max_count or request.batch_size > self.max_batch:
             raise InvalidRequest(
                 f"{self.title} makes at most {self.max_count} images per job and {self.max_batch} per batch.",
@@ -224,6 +228,25 @@ class Model:
         if detailer.width is not None and detailer.height is not None:
             self._check_size(detailer.width, detailer.height, what="detailer size")
         self._check_sampler(detailer.sampler, detailer.schedule if detailer.sampler else None)
+
+    def get_result_size(self, request: GenerationRequest) -> tuple[int, int]:
+        """The (width, height) in px of the images: after the hires pass, and after enlarging."""
+        width, height = self.get_hires_size(request)
+        return (width * ENLARGEMENT, height * ENLARGEMENT) if request.enlarge else (width, height)
+
+    def _check_enlarged(self, request: GenerationRequest) -> None:
+        if not request.enlarge:
+            return
+        if request.task is not Task.TXT2IMG:
+            raise InvalidRequest(
+                "Enlarging is only available for txt2img.", hint="Upscale the result in a separate step."
+            )
+        width, height = self.get_result_size(request)
+        if max(width, height) > MAX_SIDE:
+            raise InvalidRequest(
+                f"The enlarged image would be {width}×{height}; the limit is {MAX_SIDE} px per side.",
+                hint="Draw a smaller image, or switch enlarging off.",
+            )
 
     def _check_size(self, width: int, height: int, *, what: str) -> None:
         sizes = self.sizes

@@ -37,6 +37,8 @@ class GenerationRequest:
     """Everything that affects an image. Lengths in px, `seed` 0 to 2**64-1, `guidance` the CFG scale, `clip_skip`
     counted as A1111 does (1 = last layer).
 
+    `enlarge` sends the finished image through the network that the model brings for it, 4 times as wide and high.
+
     `count` is the number of images; `batch_size` how many of them go through the model together, which changes speed
     and memory but not the images: image k is drawn from seed + k. With `variation_strength` above 0 all images
     start from `seed` and lean towards `variation_seed` + k by that fraction. With ComfyUI's noise source all images
@@ -76,6 +78,7 @@ class GenerationRequest:
     width: int | None = None
     height: int | None = None
     aspect: str | None = None
+    enlarge: bool = False
     count: int = 1
     batch_size: int = 1
     seed: int | None = None

@@ -70,7 +70,7 @@ def get_result_size(wanted: GenerationRequest, model: Model, source: tuple[int, 
         return source
     if source is not None and not (wanted.width or wanted.height or wanted.aspect):
         return model.sizes.find_nearest_size(*source)
-    return model.get_hires_size(wanted)
+    return model.get_result_size(wanted)
 
 
 def build_enlarge_step(

@@ -26,6 +26,7 @@ from studio.pipelines.run.edit_tasks import ANNOTATOR_TASKS
 from studio.pipelines.run.name_checks import check_names
 from studio.pipelines.run.render import Rendering
 from studio.pipelines.run.run_plan import Resources, load_checkpoint
+from studio.pipelines.upscale.upscale_request import lease_model_upscaler
 
 if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
@@ -126,6 +127,9 @@ class LocalPipelines:
         with contextlib.suppress(StudioError, RuntimeError, MemoryError):  # the first job says what is wrong
             self._make_resident(model, resources, lambda _: None, lambda _: None)
             held = self._registry.get_resident(model)
+            if resources.model(model).sampling.enlarge:
+                with lease_model_upscaler(resources, weight, None):
+                    pass
             if settings.accelerator != "none":
                 self._accelerator.look_up(held)
             if settings.previews:

@@ -213,6 +213,6 @@ def test_the_model_that_ships_draws_a_red_apple(opener: Opener, tmp_path: Path) 
     window.wait_for_status("finished")
     assert window.complaints == []
     image = Image.open(next((tmp_path / "outputs").glob("2*/*.png"))).convert("RGB")
-    red, green, blue = image.resize((1, 1), Image.Resampling.BOX, (40, 50, 88, 98)).getpixel((0, 0))
-    assert image.size == (128, 128)
+    red, green, blue = image.resize((1, 1), Image.Resampling.BOX, (160, 200, 352, 392)).getpixel((0, 0))
+    assert image.size == (512, 512)
     assert red > 1.5 * max(green, blue)

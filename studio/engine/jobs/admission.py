@@ -235,7 +235,7 @@ class Admission:
 def _predict_size(step: GenerationRequest, model: Model, size: tuple[int, int] | None) -> tuple[int, int]:
     """The size of the step's result, as far as it is known beforehand."""
     if size is None or (step.task.is_generative and not step.mask):
-        return model.get_hires_size(step)
+        return model.get_result_size(step)
     if step.task is Task.UPSCALE:
         return compute_upscaled_size(step.upscale, *size, native=_UNSAID_SCALE)
     return size

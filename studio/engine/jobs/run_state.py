@@ -63,7 +63,7 @@ class JobRun:
     def line(self, status: Status, seconds: float) -> dict[str, Any]:
         """The run's entry in the generation log: the `seconds` it took in all, and how it ended."""
         job = self.job
-        width, height = job.model.get_hires_size(job.request) if job.request.task.is_generative else (None, None)
+        width, height = job.model.get_result_size(job.request) if job.request.task.is_generative else (None, None)
         return {
             "job": job.id,
             "user": job.user,

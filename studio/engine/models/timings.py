@@ -49,5 +49,5 @@ class Timings:
 
 
 def _build_key(request: GenerationRequest, model: Model) -> str:
-    width, height = model.get_hires_size(request)
+    width, height = model.get_result_size(request)
     return f"{model.id} {width}x{height} {request.steps or model.sampling.steps} {request.hires is not None}"

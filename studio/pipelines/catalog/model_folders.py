@@ -19,6 +19,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
 _WEIGHTLESS = ("Tokenizer", "Scheduler", "Processor", "FeatureExtractor", "Extractor")
 _LIBRARIES = ("diffusers", "transformers")
+_UPSCALER = Path("upscaler", "model.safetensors")
 _MAIN = ("transformer", "unet", "prior", "decoder")
 
 
@@ -73,6 +74,12 @@ def read_component_config(path: Path, component: str) -> Mapping[str, Any]:
         return read_json(path / component / ("scheduler_config.json" if component == "scheduler" else "config.json"))
     except ModelBroken:
         return {}
+
+
+def find_model_upscaler(path: Path) -> Path | None:
+    """The file of the upscaler in a model's folder that was made for this model's images, None where there is none."""
+    file = path / _UPSCALER
+    return file if file.is_file() else None
 
 
 def find_variant(path: Path) -> str | None:

@@ -20,9 +20,9 @@ from studio.pipelines.catalog.model_folders import find_variant, read_json
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Configs of models that come as one file, and CLIP's tokenizer, so that nothing has to be asked of the hub."""
 
-FEATURES = frozenset(Feature) - {Feature.CONTROL, Feature.REFERENCE, Feature.DETAILER}
-"""Features of a checkpoint by itself; control and reference images take weights of their own, and detailers follow from
-inpainting."""
+FEATURES = frozenset(Feature) - {Feature.CONTROL, Feature.REFERENCE, Feature.DETAILER, Feature.ENLARGE}
+"""Features of a checkpoint by itself; control, reference images and enlarging take weights of their own, and detailers
+follow from inpainting."""
 NON_CLIP_FEATURES = FEATURES - {
     Feature.CLIP_SKIP,
     Feature.PROMPT_SYNTAX,

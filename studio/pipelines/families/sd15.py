@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from studio.core.family_facts import AddOnFacts, ControlFacts
-from studio.core.model import Model, Sampling
+from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
+from studio.core.task import Task
 from studio.core.weights import SafetensorsHeader, WeightFile
+from studio.pipelines.catalog.model_folders import find_model_upscaler
 from studio.pipelines.families import _clip, _few_steps, _parts
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
@@ -22,15 +24,20 @@ def _describe_sd15(weight: WeightFile) -> Model:
     trained = _clip.detect_training(weight)
     embedded = weight.name == _EMBEDDED
     side = _clip.read_native_side(weight, 512) if weight.is_folder else 512
+    enlarges = Task.TXT2IMG in trained.tasks and find_model_upscaler(weight.path) is not None
     sampling = Sampling(
-        steps=20, guidance=3.0 if embedded else 7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS)
+        steps=20,
+        guidance=3.0 if embedded else 7.0,
+        sampler="DPM++ 2M",
+        enlarge=enlarges,
+        combinations=dict(DIFFUSION_SAMPLERS),
     )
     return Model(
         id=weight.name,
         title="Easel embedded (small, offline)" if embedded else weight.name,
         family="sd15",
         tasks=trained.tasks,
-        features=trained.features,
+        features=trained.features | ({Feature.ENLARGE} if enlarges else set()),
         ignores=trained.ignores,
         sampling=_few_steps.set_few_steps(weight, sampling, _few_steps.UNET_TRAININGS),
         sizes=_clip.build_clip_sizes(side),

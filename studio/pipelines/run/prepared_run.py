@@ -137,6 +137,10 @@ class PassRunner:
         """The upscaler of that name, resident."""
         return upscale_request.lease_upscaler(self.resources, name, self.ctx)
 
+    def model_upscaler(self, what: PassPlan) -> AbstractContextManager[Upscaler]:
+        """The upscaler that the plan's checkpoint brings for its own images, resident."""
+        return upscale_request.lease_model_upscaler(self.resources, what.weight, self.ctx)
+
     def _record_peak(self, what: PassPlan, batch: int, peak: int) -> None:
         self.ctx.record_peak_memory(peak)
         if self.resources.device == "cuda" and not self.oom_fallbacks.offloaded:

@@ -17,7 +17,7 @@ from studio.pipelines.run.live_preview import can_show, unpack_latents
 from studio.pipelines.run.name_checks import list_upscalers
 from studio.pipelines.run.prepared_run import OpenedPipeline, PassRunner
 from studio.pipelines.run.run_plan import PassPlan, Resources, plan_pass
-from studio.pipelines.upscale import upscale_image
+from studio.pipelines.upscale import upscale_image, upscale_request
 
 
 class Drawing:
@@ -32,6 +32,9 @@ class Drawing:
         later = request.hires is not None and request.hires.strength > 0  # then the second pass is refined
         self._first = plan_pass(resources, request.replace(refiner=None) if later else request)
         self._hires = request.hires
+        self._final_size = self._first.model.get_result_size(self._first.request)
+        if request.enlarge:
+            upscale_request.check_output_size(self._final_size, runs.ctx)
         self._second = self._plan_second(request.hires, request.refiner if later else None) if request.hires else None
         self._control = [
             apply_control.plan_control(resources, one.request, task, Frame(size=one.size), runs.ctx) if one else None
@@ -45,6 +48,13 @@ class Drawing:
 
     def draw(self, seeds: tuple[ImageSeed, ...], progress: Progress) -> list[Image.Image]:
         """An image per seed, in order."""
+        drawn = self._draw_passes(seeds, progress)
+        if not self._first.request.enlarge:
+            return drawn
+        with self._runs.model_upscaler(self._first) as upscaler, self._runs.ctx.phase("upscale"):
+            return [upscale_image.enlarge_image(image, self._final_size, upscaler) for image in drawn]
+
+    def _draw_passes(self, seeds: tuple[ImageSeed, ...], progress: Progress) -> list[Image.Image]:
         first, second, second_pass = self._first, self._second, self._hires
         if second is None or second_pass is None:
             with self._runs.open(first, len(seeds), control=self._control[0]) as opened:

@@ -3,21 +3,22 @@ for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from studio.core.errors import InvalidRequest, OutOfMemory
+from studio.core.errors import InvalidRequest, ModelBroken, OutOfMemory
 from studio.core.finish import Upscale
 from studio.core.ports import JobContext
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Resize
 from studio.core.upscale_modes import LANCZOS, compute_upscaled_size
-from studio.core.weights import WeightKind
+from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.catalog.file_stamps import read_stamp
+from studio.pipelines.catalog.model_folders import find_model_upscaler
 from studio.pipelines.registry import PipelineKey
 from studio.pipelines.run import source_images
 from studio.pipelines.upscale import realesrgan_engine, upscale_image
@@ -63,17 +64,47 @@ def lease_upscaler(resources: Resources, name: str, ctx: JobContext) -> Iterator
     plain = name.removesuffix(realesrgan_engine.ENGINE_SUFFIX)
     file = resources.catalog.find(WeightKind.UPSCALER, plain)
     load = upscale_image.load_upscaler if plain == name else realesrgan_engine.load_engine_upscaler
+    with _lease_file(resources, name, file, load, ctx) as upscaler:
+        yield upscaler
 
+
+@contextmanager
+def lease_model_upscaler(resources: Resources, model: WeightFile, ctx: JobContext | None) -> Iterator[Upscaler]:
+    """The upscaler that the folder of `model` brings for its own images, resident. Without a job there is nobody to
+    tell.
+
+    Raises:
+        ModelBroken: it is gone, or cannot be used.
+    """
+    path = find_model_upscaler(model.path)
+    if path is None:
+        raise ModelBroken(f"{model.name} has no upscaler of its own.", hint="Switch enlarging off.")
+    name = f"{model.name}/upscaler"
+    file = WeightFile(name=name, kind=WeightKind.UPSCALER, path=path, bytes=path.stat().st_size)
+    with _lease_file(resources, name, file, upscale_image.load_upscaler, ctx) as upscaler:
+        yield upscaler
+
+
+@contextmanager
+def _lease_file(
+    resources: Resources, name: str, file: WeightFile, load: Callable[..., Upscaler], ctx: JobContext | None
+) -> Iterator[Upscaler]:
     def load_leased() -> Upscaler:
+        if ctx is None:
+            return load(file, resources.device, resources.precision)
         ctx.report_loading(f"Loading {name}")
         with ctx.phase("load"):
             return load(file, resources.device, resources.precision)
 
+    add_notice = ctx.add_notice if ctx else _ignore_notice
     key = PipelineKey(name, resources.device, resources.precision, stamp=read_stamp(file.path))
-    resources.registry.drop_changed(key, name, ctx.add_notice)
+    resources.registry.drop_changed(key, name, add_notice)
     with resources.registry.lease(key, name, load_leased, expected=file.bytes * 2) as held:
-        held.report_notices(ctx.add_notice)
+        held.report_notices(add_notice)
         yield held.pipe
+
+
+def _ignore_notice(text: str) -> None: ...
 
 
 def enlarge_image(

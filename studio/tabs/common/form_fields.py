@@ -14,7 +14,7 @@ from gradio.components import Component
 from studio.core.field_spec import RANDOM_SEED, ChoiceSource, FieldSpec, Group, Widget, get_field, select_fields
 from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.grid import PARAMETERS
-from studio.core.model import Model
+from studio.core.model import Feature, Model
 from studio.tabs.common.choices import CUSTOM_SIZE, list_size_choices
 from studio.tabs.common.events import UNQUEUED, show_errors
 from studio.tabs.common.field_widgets import (
@@ -68,6 +68,14 @@ def build_size_fields(model: Model, prefix: str = "") -> dict[str, Component]:
         api_visibility="private",
     )
     return {"size": preset, "width": wide, "height": high}
+
+
+def build_enlarge_field(model: Model) -> dict[str, Component]:
+    """Whether the model's own network enlarges the image; for models that bring one."""
+    spec = get_field(REQUEST_FIELDS, "enlarge")
+    box = build_widget(spec, context=FieldContext(model=model))
+    box.visible = Feature.ENLARGE in model.features
+    return {spec.form_name: box}
 
 
 def build_sampling_fields(

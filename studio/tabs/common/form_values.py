@@ -32,6 +32,7 @@ LORA_SLOTS = 4
 AXES = ("x", "y", "z")
 DETAILERS = 2
 DETAILER_SWITCH = "detailer_on"
+MODEL_AXIS = "Model"
 _RGB_FUNCTION = re.compile(r"rgba?\(([^)]*)\)")
 _DECIMAL = re.compile(r"\d{1,6}(\.\d*)?")
 _COMMON = (Group.PROMPT, Group.SAMPLING, Group.SEED, Group.DETAILS)
@@ -47,6 +48,8 @@ def read_form(values: Values, model: Model, kind: type[GenerationRequest] = Gene
         InvalidRequest: a value of the wrong kind or out of range.
     """
     data = read_common_fields(values, model, kind) | read_fields(select_fields(kind.FIELDS, Group.SIZE), values)
+    if not any(values[f"axis_{name}"] == MODEL_AXIS for name in AXES):  # other models of a grid may not know it
+        data |= read_fields(select_fields(kind.FIELDS, Group.ENLARGE), values, model)
     if Feature.HIRES in model.features and values["hires_on"]:
         data["hires"] = read_fields(Hires.FIELDS, values)
     return parse_request(data, kind)

@@ -104,7 +104,8 @@ def _vary(studio: Studio, values: Values, seed: object) -> list[Contender]:
 def _build_request(studio: Studio, prompt: str, name: str, seed: object) -> GenerationRequest:
     model = studio.engine.model(name)
     takes_seed = Feature.SEED in model.features
-    return parse_request({"model": model.id, "prompt": prompt, "seed": seed if takes_seed else None})
+    wanted = {"model": model.id, "prompt": prompt, "seed": seed if takes_seed else None}
+    return parse_request({**wanted, "enlarge": model.sampling.enlarge})
 
 
 def _read_prompt(values: Values) -> str:

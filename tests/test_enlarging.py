@@ -1,0 +1,116 @@
+"""Enlarging by the network that a model brings for its own images: who can, what is asked, what comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from studio.core.errors import InvalidRequest
+from studio.core.feature import Feature
+from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
+from studio.core.model import Model, Sampling, Sizes
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+from studio.core.weights import WeightFile, WeightKind
+from studio.engine.models.fallback_request import adapt
+from studio.pipelines.catalog.model_folders import find_model_upscaler
+from studio.pipelines.families import sd15
+from studio.tabs.common.form_values import read_form, write_form
+from tests.local_models import EMBEDDED, FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
+from tests.tiny_models import make_tiny_sd15
+
+SMALL = Model(
+    id="small",
+    title="Small",
+    family="x",
+    tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG}),
+    sampling=Sampling(enlarge=True),
+    sizes=Sizes(liked=((128, 128),), smallest=64, largest=16_384, max_pixels=2**30),
+)
+PLAIN = Model(id="plain", title="Plain", family="x", features=SMALL.features - {Feature.ENLARGE})
+_NAMES = (spec.form_name for spec in (*REQUEST_FIELDS, *HIRES_FIELDS))
+FRESH_FORM = MappingProxyType(dict.fromkeys(_NAMES) | write_form(GenerationRequest()))
+
+
+def describe(folder: Path) -> Model:
+    return sd15.PIPELINE.describe(
+        WeightFile(name=folder.name, kind=WeightKind.CHECKPOINT, path=folder, bytes=1, family="sd15")
+    )
+
+
+def test_the_model_that_ships_brings_its_upscaler_and_asks_for_it() -> None:
+    model = describe(EMBEDDED)
+    assert Feature.ENLARGE in model.features
+    assert model.sampling.enlarge
+    assert model.get_result_size(GenerationRequest(enlarge=True)) == (512, 512)
+    assert model.get_result_size(GenerationRequest()) == (128, 128)
+
+
+def test_the_upscaler_is_small_and_named_among_the_checksums() -> None:
+    file = find_model_upscaler(EMBEDDED)
+    assert file is not None
+    assert file.stat().st_size < 5_000_000
+    assert "upscaler/model.safetensors" in (EMBEDDED / "SHA256SUMS").read_text()
+
+
+@pytest.mark.torch
+def test_a_folder_without_an_upscaler_does_not_enlarge(tmp_path: Path) -> None:
+    make_tiny_sd15(tmp_path / "tiny")
+    model = describe(tmp_path / "tiny")
+    assert Feature.ENLARGE not in model.features
+    assert not model.sampling.enlarge
+    with pytest.raises(InvalidRequest, match="enlarging"):
+        model.check(GenerationRequest(model="tiny", enlarge=True))
+
+
+def test_a_recipe_that_says_nothing_of_it_stays_as_small_as_it_was() -> None:
+    assert not GenerationRequest.from_json({"prompt": "a red apple", "seed": 0}).enlarge
+    assert write_form(GenerationRequest(seed=0))["enlarge"] is False
+
+
+def test_only_txt2img_enlarges_and_not_beyond_what_an_image_may_have() -> None:
+    with pytest.raises(InvalidRequest, match="only available for txt2img"):
+        SMALL.check(GenerationRequest(task=Task.IMG2IMG, source="it", enlarge=True))
+    with pytest.raises(InvalidRequest, match="would be 32768×512"):
+        SMALL.check(GenerationRequest(width=8192, height=128, enlarge=True))
+
+
+def test_a_form_asks_for_it_of_models_that_have_it_and_never_in_a_grid_of_models() -> None:
+    ticked = {**FRESH_FORM, "enlarge": True}
+    assert read_form(ticked, SMALL).enlarge
+    assert not read_form({**ticked, "enlarge": False}, SMALL).enlarge
+    assert not read_form(ticked, PLAIN).enlarge
+    assert not read_form({**ticked, "axis_x": "Model", "axis_x_values": "small, plain"}, SMALL).enlarge
+
+
+def test_a_fallback_model_without_it_draws_in_its_own_size() -> None:
+    assert not adapt(GenerationRequest(model="small", enlarge=True), PLAIN).enlarge
+
+
+@pytest.mark.torch
+def test_the_enlarged_image_is_the_small_one_through_the_network_every_time(tmp_path: Path) -> None:
+    from studio.pipelines.upscale.upscale_image import enlarge_image, load_upscaler
+
+    backend, settings = make_local_pipelines(tmp_path, FolderCatalog({"embedded": EMBEDDED}))
+    ctx = RecordingContext(settings)
+
+    def draw(*seeds: int, **changes: bool) -> list[Image.Image]:
+        request = make_request("embedded", count=len(seeds), **changes)
+        return [one.image for one in backend.render(request, make_seeds(*seeds), ctx)]
+
+    small, large, again = draw(1, 2), draw(1, 2, enlarge=True), draw(1, 2, enlarge=True)
+    path = find_model_upscaler(EMBEDDED)
+    assert path is not None
+    file = WeightFile(name="it", kind=WeightKind.UPSCALER, path=path, bytes=path.stat().st_size)
+    network = load_upscaler(file, "cpu")
+    assert [image.size for image in small] == [(64, 64)] * 2
+    for before, after, repeated in zip(small, large, again, strict=True):
+        assert after.size == (256, 256)
+        assert after.tobytes() == repeated.tobytes() == enlarge_image(before, (256, 256), network).tobytes()
+        plain = before.resize((256, 256), Image.Resampling.LANCZOS)
+        assert np.abs(np.asarray(after, float) - np.asarray(plain, float)).mean() > 0.5  # more than resampled
+    backend.close()
