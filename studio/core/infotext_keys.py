@@ -82,8 +82,6 @@ def parse_value(spec: FieldSpec, text: str) -> object:
     """`text` as a value of the field; raises ValueError or KeyError where it is none."""
     if issubclass(spec.kind, StrEnum):
         return spec.kind(text)
-    if spec.kind is bool:
-        return text == "True"
     if spec.kind is int:
         return _parse_integer(text)
     if spec.kind is bool:
