@@ -54,6 +54,32 @@ def test_what_is_typed_and_started_before_the_settings_come_counts(opener: Opene
     expect(page.locator("#prompt textarea")).to_have_value("a boat")
 
 
+def test_what_is_typed_while_the_form_is_on_its_way_back_stays(opener: Opener) -> None:
+    window = opener.open_window(opener.serve())
+    page = window.open()
+    page.fill("#prompt textarea", "a lighthouse")
+    page.fill("#negative-prompt textarea", "fog")
+    page.wait_for_function("Object.values(localStorage).length > 0")
+    held: list[Route] = []
+
+    def hold_form(route: Route) -> None:
+        """Let the settings come, which are asked for without values, and nothing that is asked with some."""
+        if (route.request.post_data_json or {}).get("data"):
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/gradio_api/run/**", hold_form)
+    page.reload()
+    page.wait_for_selector("#steps")
+    window.wait_for(lambda: held)
+    page.fill("#prompt textarea", "a boat")
+    page.unroute("**/gradio_api/run/**")
+    window.ready()
+    expect(page.locator("#negative-prompt textarea")).to_have_value("fog")
+    expect(page.locator("#prompt textarea")).to_have_value("a boat")
+
+
 def test_an_error_goes_when_the_next_attempt_begins(opener: Opener) -> None:
     served = opener.serve()
     served.backend.fail = lambda request, step: ModelBroken("It broke.", hint="Mend it.")

@@ -1,0 +1,28 @@
+// @ts-check
+/** Keeps what is typed into the prompt while the browser's form is on its way back, and would be written over by it. */
+
+import { findBox, typeInto } from "../common/gradio_dom.js";
+import { waitUntilRestored } from "./form_memory.js";
+
+const PROMPT = "#prompt";
+const LOOK_MS = 20; // ms between two looks at the prompt
+const LOOKS = 25; // the page shows what came back within this many looks
+
+/** Start to watch the prompt, until the form is restored. */
+export async function keepTypedPrompt() {
+  /** @type {string | null} */
+  let typed = null;
+  /** @param {Event} event */
+  const note = (event) => {
+    const box = findBox(PROMPT);
+    if (box instanceof HTMLTextAreaElement && event.target === box) typed = box.value;
+  };
+  document.addEventListener("input", note, true);
+  await waitUntilRestored("txt2img");
+  for (let look = 0; look < LOOKS; look++) {
+    const box = findBox(PROMPT);
+    if (box instanceof HTMLTextAreaElement && typed !== null && box.value !== typed) typeInto(box, typed);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+  document.removeEventListener("input", note, true);
+}
