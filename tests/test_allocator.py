@@ -60,6 +60,7 @@ def start_probe(folder: Path, *flags: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 @glibc_only
 def test_a_started_studio_keeps_the_pages_that_a_layer_frees(tmp_path: Path) -> None:
     faults, torch_was_there, huge_pages = start_probe(tmp_path)
@@ -67,6 +68,7 @@ def test_a_started_studio_keeps_the_pages_that_a_layer_frees(tmp_path: Path) -> 
     assert (torch_was_there, huge_pages) == ("False", "1")
 
 
+@pytest.mark.slow
 @glibc_only
 def test_the_setting_leaves_the_systems_own_way(tmp_path: Path) -> None:
     faults, _, huge_pages = start_probe(tmp_path, "--no-keep-memory")

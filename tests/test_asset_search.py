@@ -436,6 +436,7 @@ def test_local_days_are_what_dates_mean(database, library, monkeypatch):
         time.tzset()
 
 
+@pytest.mark.slow
 def test_no_answer_of_ten_thousand_names_what_is_anothers(database, library):
     """Random queries, orders, cursors and ids of one user over assets of two that are alike."""
     dice = random.Random(11)

@@ -93,6 +93,7 @@ def run_easel(home: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_reported_before_anything_is_built(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with socket.socket() as taken:

@@ -73,6 +73,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
         yield found
 
 
+@pytest.mark.slow
 def test_the_page_is_up_before_torch(tmp_path: Path) -> None:
     built = subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert built.returncode == 0, built.stderr

@@ -514,6 +514,7 @@ def test_many_threads_sign_at_once(credentials: Credentials) -> None:
         assert set(pool.map(sign, range(40))) == {"Trusted"}
 
 
+@pytest.mark.slow
 def test_the_page_is_up_without_the_library(tmp_path: Path) -> None:
     script = "import sys, studio.wiring; print([m for m in ('c2pa', 'cryptography') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=os.getcwd())
