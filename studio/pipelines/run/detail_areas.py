@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from PIL import Image, ImageDraw
+from dataclasses import dataclass
+
+from PIL import Image, ImageOps
 
 from studio.core.detailer import Detailer
 from studio.core.errors import NotConfigured, NothingFound
@@ -27,38 +29,47 @@ def check_target(detailer: Detailer, annotators: Annotators | None) -> None:
     annotators.check_search()
 
 
-def find_areas(
-    image: Image.Image, detailer: Detailer, annotators: Annotators | None, ctx: JobContext
-) -> list[Image.Image]:
-    """A mask (mode L, the image's size, white where it is) of each area, from left to right; of too many the largest.
-    Faces are boxes, what words name has its own outline."""
+@dataclass(frozen=True)
+class Area:
+    """One area: its own piece of a mask (mode L, white where it is), and where in the image that lies, in px."""
+
+    piece: Image.Image
+    left: int
+    top: int
+
+    def draw_mask(self, size: tuple[int, int]) -> Image.Image:
+        """The mask of an image of `size`."""
+        mask = Image.new("L", size)
+        mask.paste(self.piece, (self.left, self.top))
+        return mask
+
+
+def find_areas(image: Image.Image, detailer: Detailer, annotators: Annotators | None, ctx: JobContext) -> list[Area]:
+    """The areas from left to right; of too many the largest. Faces are boxes, what words name has its own outline."""
     seen = flatten_alpha(image)
     if detailer.finds_faces:
         with ctx.phase("find faces"):
-            boxes = [face.box for face in find_faces(seen, sure=detailer.confidence)]
-        masks = [_draw_box(seen.size, box) for box in boxes[: 2 * MAX_AREAS]]
+            found = [_make_box(face.box) for face in find_faces(seen, sure=detailer.confidence)]
     else:
         check_target(detailer, annotators)
         assert annotators is not None
         try:
-            masks = _split_mask(annotators.find(detailer.target, seen, ctx))
+            found = _split_mask(annotators.find(detailer.target, seen, ctx))
         except NothingFound:
-            masks = []
+            found = []
     ctx.raise_if_cancelled()
-    largest = sorted(masks, key=lambda mask: -mask.histogram()[255])[: detailer.count or MAX_AREAS]
-    grown = [_grow_mask(mask, detailer.grow) for mask in sorted(largest, key=_find_left)]
-    return [mask for mask in grown if mask.getbbox()]
+    largest = found[: detailer.count or MAX_AREAS]
+    grown = [_grow_area(area, detailer.grow) for area in sorted(largest, key=lambda area: area.left)]
+    return [area for area in grown if area.draw_mask(image.size).getbbox()]
 
 
-def _draw_box(size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
-    mask = Image.new("L", size, 0)
+def _make_box(box: tuple[float, float, float, float]) -> Area:
     left, top, right, bottom = (round(side) for side in box)
-    ImageDraw.Draw(mask).rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), fill=255)
-    return mask
+    return Area(Image.new("L", (max(1, right - left), max(1, bottom - top)), 255), left, top)
 
 
-def _split_mask(mask: Image.Image) -> list[Image.Image]:
-    """A mask of each part of `mask` that hangs together."""
+def _split_mask(mask: Image.Image) -> list[Area]:
+    """Each part of `mask` that hangs together, the largest first."""
     import cv2
     import numpy as np
 
@@ -68,21 +79,23 @@ def _split_mask(mask: Image.Image) -> list[Image.Image]:
     least = _SPECK * mask.width * mask.height
     kept = [number for number in range(1, count) if facts[number, cv2.CC_STAT_AREA] >= least]
     kept.sort(key=lambda number: -int(facts[number, cv2.CC_STAT_AREA]))
-    return [Image.fromarray(((labels == number) * 255).astype("uint8")) for number in kept[:MAX_AREAS]]
+    areas: list[Area] = []
+    for number in kept[:MAX_AREAS]:
+        left, top, width, height = (int(fact) for fact in facts[number, :4])
+        part = labels[top : top + height, left : left + width] == number
+        areas.append(Area(Image.fromarray((part * 255).astype("uint8")), left, top))
+    return areas
 
 
-def _find_left(mask: Image.Image) -> int:
-    box = mask.getbbox()
-    return box[0] if box else 0
-
-
-def _grow_mask(mask: Image.Image, grow: int) -> Image.Image:
-    """The mask `grow` px wider and higher, half of it on each side, or narrower and lower where that is below 0."""
+def _grow_area(area: Area, grow: int) -> Area:
+    """The area `grow` px wider and higher, half of it on each side, or narrower and lower where that is below 0."""
     if not grow:
-        return mask
+        return area
     import cv2
     import numpy as np
 
-    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (abs(grow), abs(grow)))
+    room = abs(grow)
+    piece = ImageOps.expand(area.piece, room)
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (room, room))
     change = cv2.dilate if grow > 0 else cv2.erode
-    return Image.fromarray(change(np.asarray(mask), kernel))
+    return Area(Image.fromarray(change(np.asarray(piece), kernel)), area.left - room, area.top - room)

@@ -94,13 +94,13 @@ class Detailing:
         areas = find_areas(image, detailer, self._resources.annotators, ctx)
         if not areas:
             ctx.add_notice(f"Detailer: no {detailer.target} was found.")
-        for number, mask in enumerate(areas):
+        for number, area in enumerate(areas):
             prompt = _choose_prompt(detailer.prompt, self._request.prompt, number)
             if prompt is None:
                 continue
             request = plan.request.replace(prompt=prompt)
             tools = EditContext(model=plan.model, ctx=ctx, annotators=self._resources.annotators)
-            edge = masks.prepare_mask(mask, request.inpaint)
+            edge = masks.prepare_mask(area.draw_mask(image.size), request.inpaint)
             edit = plan_masked(request, image, edge, tools, detailer.strength)
             work = Editing(self._resources, request, self._runs, edit=edit)
             progress.total = work.steps * len(areas)
