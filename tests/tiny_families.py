@@ -47,10 +47,12 @@ def make_tiny_kl(channels: int = 4, **changes: Any) -> Any:
     ).eval()
 
 
-def make_tiny_t5(width: int = 32) -> Any:
+def make_tiny_t5(width: int = 32, vocabulary: int = 200) -> Any:
     from transformers import T5Config, T5EncoderModel
 
-    return T5EncoderModel(T5Config(vocab_size=200, d_model=width, d_kv=8, d_ff=64, num_layers=1, num_heads=4)).eval()
+    return T5EncoderModel(
+        T5Config(vocab_size=vocabulary, d_model=width, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
+    ).eval()
 
 
 def _make_flow_scheduler(**changes: Any) -> Any:
@@ -82,7 +84,7 @@ def make_tiny_flux(folder: Path, *, guided: bool) -> Path:
         text_encoder=make_tiny_text_encoder(tokenizer),
         tokenizer=tokenizer,
         text_encoder_2=make_tiny_t5(),
-        tokenizer_2=_make_t5_tokenizer(),
+        tokenizer_2=make_t5_tokenizer(),
         transformer=transformer,
     )
     pipe.save_pretrained(folder, safe_serialization=True)
@@ -116,13 +118,13 @@ def make_tiny_sd3(folder: Path, *, channels: int = 4) -> Path:
         text_encoder_2=clips[1],
         tokenizer_2=tokenizer,
         text_encoder_3=make_tiny_t5(64),
-        tokenizer_3=_make_t5_tokenizer(),
+        tokenizer_3=make_t5_tokenizer(),
     )
     pipe.save_pretrained(folder, safe_serialization=True)
     return folder
 
 
-def _make_t5_tokenizer() -> Any:
+def make_t5_tokenizer() -> Any:
     """A unigram tokenizer of single letters, of the class that T5 has."""
     from transformers import T5TokenizerFast
 

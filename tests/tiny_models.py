@@ -23,7 +23,7 @@ def make_tiny_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def make_tiny_text_encoder(tokenizer: Any, *, hidden: int = 32, projection: bool = False) -> Any:
+def make_tiny_text_encoder(tokenizer: Any, *, hidden: int = 32, projection: bool = False, positions: int = 77) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig(
@@ -32,7 +32,7 @@ def make_tiny_text_encoder(tokenizer: Any, *, hidden: int = 32, projection: bool
         intermediate_size=2 * hidden,
         num_hidden_layers=3,
         num_attention_heads=4,
-        max_position_embeddings=77,
+        max_position_embeddings=positions,
         projection_dim=hidden,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

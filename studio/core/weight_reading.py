@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,18 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return torch_files.load_file(path, backend=_BACKEND)
 
 
-def read_tensors_below(path: Path, prefix: str) -> dict[str, Any]:
-    """The tensors whose names begin with `prefix`, without it; raises as `read_tensors`."""
+def read_tensors_where(path: Path, keep: Callable[[str], bool]) -> dict[str, Any]:
+    """The tensors whose names `keep` wants; raises as `read_tensors`."""
     safetensors: Any = importlib.import_module("safetensors")
     with safetensors.safe_open(path, framework="pt", backend=_BACKEND) as file:
         names: list[str] = list(file.keys())
-        return {name.removeprefix(prefix): file.get_tensor(name) for name in names if name.startswith(prefix)}
+        return {name: file.get_tensor(name) for name in names if keep(name)}
+
+
+def read_tensors_below(path: Path, prefix: str) -> dict[str, Any]:
+    """The tensors whose names begin with `prefix`, without it; raises as `read_tensors`."""
+    found = read_tensors_where(path, lambda name: name.startswith(prefix))
+    return {name.removeprefix(prefix): tensor for name, tensor in found.items()}
 
 
 @contextmanager

@@ -23,7 +23,13 @@ from studio.pipelines.catalog.hashes import HashCache
 from studio.pipelines.catalog.listing import Entry, Listing, Stamp, stamp_surroundings
 from studio.pipelines.catalog.model_folders import Folder, inspect_folder
 from studio.pipelines.catalog.scan_cache import ScanCache
-from studio.pipelines.catalog.weight_kinds import IMAGE_NETWORKS, Guess, guess_part, guess_special
+from studio.pipelines.catalog.weight_kinds import (
+    IMAGE_NETWORKS,
+    Guess,
+    find_quantisation_problem,
+    guess_part,
+    guess_special,
+)
 from studio.pipelines.control import control_files, control_tasks
 from studio.prompting.dialects import find_look
 
@@ -186,7 +192,7 @@ class Catalog:
             size = found.path.stat().st_size
             if found.problem:
                 guess = Guess(found.expected, problem=found.problem)
-            elif found.path.suffix.lower() == ".safetensors":
+            elif found.path.suffix.lower() in (".safetensors", ".gguf"):
                 header = read_header(found.path)
                 guess = (
                     guess_special(header, self._list_specs())
@@ -212,8 +218,10 @@ class Catalog:
         )
 
     def _guess_checkpoint(self, header: SafetensorsHeader) -> Guess | None:
-        family = next((spec.family for spec in self._specs.values() if spec.detect(header)), None)
-        return Guess(WeightKind.CHECKPOINT, family) if family else None
+        spec = next((spec for spec in self._specs.values() if spec.detect(header)), None)
+        if spec is None:
+            return None
+        return Guess(WeightKind.CHECKPOINT, spec.family, find_quantisation_problem(header, is_unet=spec.clip))
 
     def _classify_folder(self, found: folder_walk.ModelEntry) -> WeightFile:
         folder = inspect_folder(found.path)

@@ -17,6 +17,7 @@ from typing import Any
 
 from studio.core.errors import ModelBroken
 from studio.core.weights import SafetensorsHeader
+from studio.pipelines.catalog.gguf_headers import read_gguf_header
 
 MAX_HEADER_BYTES = 10_000_000
 MAX_TENSORS = 20_000
@@ -68,11 +69,13 @@ class _TrailingBytesError(_HeaderError):
 
 
 def read_header(path: Path) -> SafetensorsHeader:
-    """The header of the .safetensors file at `path`; costs milliseconds, whatever the file holds.
+    """The header of the .safetensors or .gguf file at `path`; costs milliseconds, whatever the file holds.
 
     Raises:
-        ModelBroken: not a sound .safetensors file; message and hint say what it is instead and what to do.
+        ModelBroken: not a sound file; message and hint say what it is instead and what to do.
     """
+    if path.suffix.lower() == ".gguf":
+        return read_gguf_header(path)
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -112,7 +115,7 @@ def detect_foreign_type(start: bytes) -> str:
     if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "is a Python pickle, which can run code, and was not opened"
     if start.startswith(b"GGUF"):
-        return "is a GGUF file, which is not supported"
+        return "is a GGUF file, whose name has to end in .gguf"
     if text.startswith(b"{"):
         return "is a JSON text, probably an error message saved instead of the model"
     return ""

@@ -14,6 +14,8 @@ from studio.core.weights import WEIGHT_SUFFIXES, WeightFile, WeightKind
 from studio.pipelines.catalog.file_stamps import make_stamp
 
 Stamp = tuple[str, int, int]
+PART_FOLDERS = frozenset({"image_encoder", "text_encoders", "text_encoder", "clip", "vae"})
+"""Folders whose weight files decide on others: what is there completes a file that lacks it."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,14 @@ class Listing:
 
 def stamp_surroundings(root: Path) -> str:
     """A text that stays the same while nothing below `root` changes that can decide on what a weight file is, other
-    weight files aside: notes, configs, indexes, image encoders."""
+    weight files aside: notes, configs, indexes, parts of pipelines."""
     digest = hashlib.sha256()
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        encoder = os.path.basename(folder) == "image_encoder"
+        is_part = os.path.basename(folder) in PART_FOLDERS
         for name in sorted(names):
             weights = os.path.splitext(name)[1].lower() in WEIGHT_SUFFIXES
-            if name.startswith(".") or (weights and not encoder):
+            if name.startswith(".") or (weights and not is_part):
                 continue
             try:
                 digest.update(repr(make_stamp(Path(folder, name))).encode())

@@ -17,7 +17,15 @@ from studio.pipelines.catalog.file_headers import read_header
 MAX_CONFIG_BYTES = 4_000_000
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
-_WEIGHTLESS = ("Tokenizer", "Scheduler", "Processor", "FeatureExtractor", "Extractor")
+_WEIGHTLESS = (
+    "Tokenizer",
+    "TokenizersBackend",  # what transformers calls a tokenizer of no particular model
+    "Scheduler",
+    "Processor",
+    "FeatureExtractor",
+    "Extractor",
+    "Guidance",
+)
 _LIBRARIES = ("diffusers", "transformers")
 _UPSCALER = Path("upscaler", "model.safetensors")
 _MAIN = ("transformer", "unet", "prior", "decoder")

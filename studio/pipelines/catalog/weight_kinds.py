@@ -53,6 +53,21 @@ class Guess:
     problem: str = ""
 
 
+def find_quantisation_problem(header: SafetensorsHeader, *, is_unet: bool) -> str:
+    """Why a checkpoint's numbers cannot be read, "" when they can."""
+    names = header.shapes
+    if any(".quant_state.bitsandbytes__" in name for name in names):
+        return "Its weights are in bitsandbytes' 4 bits (NF4), which a single file cannot be read in; take GGUF or fp8."
+    quantised = any(name.endswith(".comfy_quant") for name in names)
+    if quantised and any(dtype in ("U8", "I8", "F4") for name, dtype in header.dtypes.items() if ".weight" in name):
+        return "Its weights are quantised in a form of ComfyUI that is not supported; take GGUF or fp8."
+    if is_unet and any(dtype.startswith(("Q", "GGUF")) for dtype in header.dtypes.values()):
+        return "It is a UNet in GGUF, which is not supported; take the .safetensors file."
+    if is_unet and any(name.endswith((".scale_weight", ".weight_scale")) for name in names):
+        return "It is a UNet in scaled 8 bits, which is not supported; take the file with 16 bits."
+    return ""
+
+
 def guess_special(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Guess | None:
     """Recognise control networks, LoRAs and textual inversions; None for everything else. These come before
     checkpoints, whose tensors some hold too."""

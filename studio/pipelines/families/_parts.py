@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Sequence
@@ -61,9 +62,20 @@ def load_folder(weight: WeightFile, options: LoadOptions, class_name: str, **par
     """The pipeline in a diffusers folder: safetensors only, no network, no code from the folder. `parts` replace
     components."""
     import diffusers
+
+    return load_class(weight, options, getattr(diffusers, class_name), **parts)
+
+
+def load_class(weight: WeightFile, options: LoadOptions, pipeline_class: Any, **parts: Any) -> Any:
+    """The same, for a class at hand.
+
+    Raises:
+        ModelBroken: weights quantised by a package that is not installed.
+    """
     import torch
 
-    pipe = getattr(diffusers, class_name).from_pretrained(
+    _check_quantisation(weight)
+    pipe = pipeline_class.from_pretrained(
         weight.path,
         dtype=getattr(torch, options.dtype),
         use_safetensors=True,
@@ -72,6 +84,16 @@ def load_folder(weight: WeightFile, options: LoadOptions, class_name: str, **par
         **parts,
     )
     return pipe.to(options.device)
+
+
+def _check_quantisation(weight: WeightFile) -> None:
+    for config in sorted(weight.path.glob("*/config.json")):
+        method = str((read_json(config).get("quantization_config") or {}).get("quant_method", ""))
+        if "bitsandbytes" in method and importlib.util.find_spec("bitsandbytes") is None:
+            raise ModelBroken(
+                f"The {config.parent.name} of {weight.name} is quantised with bitsandbytes, which is not installed.",
+                hint="Install bitsandbytes (NVIDIA cards), or take the model in 16 bits or as GGUF.",
+            )
 
 
 def load_file(weight: WeightFile, options: LoadOptions, class_name: str, config: Path, **parts: Any) -> Any:
@@ -97,18 +119,16 @@ def load_transformer_file(
     import diffusers
     import torch
 
+    from studio.pipelines.families._quantised import load_transformer
+
     folder = find_companion(weight, repos)
     if folder is None:
         raise ModelBroken(
             f"{weight.name} {describe_missing_repo(repos)}", hint=f"Download {repos[0]} in Configurations."
         )
-    dtype = getattr(torch, options.dtype)
-    with use_lowercase_ending(weight.path) as path:
-        model = getattr(diffusers, transformer).from_single_file(
-            str(path), config=str(folder / "transformer"), dtype=dtype, local_files_only=True
-        )
+    model = load_transformer(weight, options, transformer, folder / "transformer")
     pipe = getattr(diffusers, class_name).from_pretrained(
-        folder, transformer=model, dtype=dtype, use_safetensors=True, local_files_only=True
+        folder, transformer=model, dtype=getattr(torch, options.dtype), use_safetensors=True, local_files_only=True
     )
     return pipe.to(options.device)
 

@@ -18,7 +18,7 @@ from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.catalog.model_folders import read_json
-from studio.pipelines.families import _parts
+from studio.pipelines.families import _parts, _plain
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,6 @@ PIPELINE_DEFAULTS: Mapping[str, PipelineDefaults] = MappingProxyType(
 _NEEDS_CONTROL = "It needs a control image and does not support txt2img alone."
 _NEEDS_IMAGE = "It needs a source image and does not support txt2img."
 _MULTI_STAGE = "It works in several stages, which is not supported."
-_NO_STEP_CALLBACK = "Its pipeline cannot be stopped between steps and is not supported."
 
 UNSUPPORTED_CLASSES: Mapping[str, str] = MappingProxyType(
     {
@@ -112,7 +111,6 @@ UNSUPPORTED_CLASSES: Mapping[str, str] = MappingProxyType(
             ),
             _MULTI_STAGE,
         ),
-        **dict.fromkeys(("PixArtAlphaPipeline", "PixArtSigmaPipeline", "PixArtSigmaPAGPipeline"), _NO_STEP_CALLBACK),
         **dict.fromkeys(("HeliosPipeline", "HeliosPyramidPipeline"), "It makes videos."),
     }
 )
@@ -143,12 +141,11 @@ def _describe_auto(weight: WeightFile) -> Model:
     if row is None:
         problem = UNSUPPORTED_CLASSES.get(name, "Its type is unknown.")
         return Model(id=weight.name, title=weight.name, family="auto", problem=problem)
-    lacks = {Feature.STRENGTH, Feature.SAMPLER, Feature.LORA, Feature.VAE, Feature.HIRES}
     return Model(
         id=weight.name,
         title=weight.name,
         family="auto",
-        features=_parts.NON_CLIP_FEATURES - lacks - (set() if row.negative else {Feature.NEGATIVE_PROMPT}),
+        features=_plain.FEATURES - (set() if row.negative else {Feature.NEGATIVE_PROMPT}),
         sampling=Sampling(steps=row.steps, guidance=row.guidance, sampler="", combinations={}),
         sizes=_parts.build_sizes(768 if name == "LatentConsistencyModelPipeline" else 1024, multiple=32, largest=2048),
         max_batch=1,

@@ -14,7 +14,7 @@ from studio.core.task import Task
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.catalog.model_folders import read_component_config
 from studio.pipelines.control.control_files import NEEDS_FOLDER, count_parts
-from studio.pipelines.families import _few_steps, _parts
+from studio.pipelines.families import _components, _few_steps, _parts
 from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
 _SCHNELL, _DEV = "black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-dev"
@@ -81,7 +81,22 @@ def _detect_variant(weight: WeightFile) -> _FluxVariant:
 def _find_flux_problem(weight: WeightFile) -> str:
     if _read_channels(weight) not in (0, _CHANNELS, _FILL_CHANNELS):
         return "It needs a control image in a form that is not supported."
-    return _parts.find_transformer_problem(weight, _detect_variant(weight).repos)
+    kind = _detect_variant(weight)
+    return _components.find_problem(weight, _build_layout(weight, kind), kind.repos)
+
+
+def _build_layout(weight: WeightFile, kind: _FluxVariant) -> _components.Layout:
+    training = "fill" if kind is _FILL_VARIANT else "dev" if _is_dev(weight) else "schnell"
+    return _components.Layout(
+        config="flux",
+        training=training,
+        parts={
+            "text_encoder": _components.CLIP_L,
+            "text_encoder_2": _components.T5,
+            "vae": _components.FLUX_VAE,
+        },
+        tokenizers={"tokenizer": _parts.load_clip_tokenizer, "tokenizer_2": _components.load_t5_tokenizer},
+    )
 
 
 def _describe_flux(weight: WeightFile) -> Model:
@@ -105,7 +120,11 @@ def _load_flux(weight: WeightFile, options: LoadOptions) -> Any:
     kind = _detect_variant(weight)
     if weight.is_folder:
         return _parts.load_folder(weight, options, kind.class_name)
-    return _parts.load_transformer_file(weight, options, kind.class_name, "FluxTransformer2DModel", kind.repos)
+    names = kind.class_name, "FluxTransformer2DModel"
+    layout = _build_layout(weight, kind)
+    if _components.list_missing(weight, layout):
+        return _parts.load_transformer_file(weight, options, *names, kind.repos)
+    return _components.load_assembled(weight, options, layout, names)
 
 
 def _build_flux_arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from studio.core.family_facts import AddOnFacts, ControlFacts
@@ -11,7 +12,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.control.control_files import NEEDS_FOLDER
-from studio.pipelines.families import _few_steps, _parts
+from studio.pipelines.families import _components, _few_steps, _parts
 from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
 _CLASS = "StableDiffusion3Pipeline"
@@ -27,14 +28,40 @@ def _detect_sd3(header: SafetensorsHeader) -> bool:
     return _parts.has_any(header, "joint_blocks.0.context_block.adaLN_modulation.1.bias")
 
 
-def _find_repos(weight: WeightFile) -> tuple[str, ...]:
+_REPOS = {"medium": _MEDIUM_3, "medium35": _MEDIUM, "large": _LARGE}
+
+
+def _find_training(weight: WeightFile) -> str:
+    """The name of a single file's training, and of its shipped config."""
     header = _parts.get_header(weight)
     if header is None:
-        return ()
+        return ""
     if _parts.has_any(header, "joint_blocks.37.x_block.mlp.fc1.weight"):
-        return (_LARGE,)
+        return "large"
     positions = _parts.find_shape(header, "pos_embed")
-    return (_MEDIUM_3,) if len(positions) > 1 and positions[1] == _POSITIONS_3 else (_MEDIUM,)
+    return "medium" if len(positions) > 1 and positions[1] == _POSITIONS_3 else "medium35"
+
+
+def _build_layout(weight: WeightFile) -> _components.Layout:
+    return _components.Layout(
+        config="sd3",
+        training=_find_training(weight),
+        parts={
+            "text_encoder": _components.CLIP_L_PROJECTED,
+            "text_encoder_2": _components.CLIP_G,
+            "text_encoder_3": dataclasses.replace(_components.T5, optional=True),
+            "vae": _components.SD3_VAE,
+        },
+        tokenizers={
+            "tokenizer": _parts.load_clip_tokenizer,
+            "tokenizer_2": lambda: _parts.load_clip_tokenizer("!"),
+            "tokenizer_3": _components.load_t5_tokenizer,
+        },
+    )
+
+
+def _find_repos(weight: WeightFile) -> tuple[str, ...]:
+    return (_REPOS[_find_training(weight)],) if not weight.is_folder else ()
 
 
 def _describe_sd3(weight: WeightFile) -> Model:
@@ -48,14 +75,17 @@ def _describe_sd3(weight: WeightFile) -> Model:
         sampling=_few_steps.set_few_steps(weight, sampling, _few_steps.SD3_TRAININGS),
         sizes=_parts.build_sizes(1024, multiple=16, largest=2048),
         ignores=_parts.IGNORES_SYNTAX,
-        problem=_parts.find_transformer_problem(weight, _find_repos(weight)),
+        problem=_components.find_problem(weight, _build_layout(weight), _find_repos(weight)),
     )
 
 
 def _load_sd3(weight: WeightFile, options: LoadOptions) -> Any:
     if weight.is_folder:
         return _parts.load_folder(weight, options, _CLASS)
-    return _parts.load_transformer_file(weight, options, _CLASS, "SD3Transformer2DModel", _find_repos(weight))
+    names, layout = (_CLASS, "SD3Transformer2DModel"), _build_layout(weight)
+    if _components.list_missing(weight, layout):
+        return _parts.load_transformer_file(weight, options, *names, _find_repos(weight))
+    return _components.load_assembled(weight, options, layout, names)
 
 
 def _build_sd3_arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:

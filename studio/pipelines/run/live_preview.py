@@ -137,8 +137,11 @@ class Previewer:
 
 
 def can_show(pipe: Any, latents: torch.Tensor) -> bool:
-    """Whether `as_map` knows how this family holds its latents."""
-    return latents.ndim in (4, 5) or (latents.ndim == 3 and "height" in _list_unpack_arguments(pipe))
+    """Whether `unpack_latents` knows how this family holds its latents, and its VAE how many channels they have."""
+    if latents.ndim in (4, 5):
+        channels = pipe.vae.config.get("latent_channels") or pipe.vae.config.get("z_dim")
+        return not channels or latents.shape[1] in (0, channels)
+    return latents.ndim == 3 and "height" in _list_unpack_arguments(pipe)
 
 
 def unpack_latents(pipe: Any, latents: torch.Tensor, height: int, width: int) -> torch.Tensor:
