@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from studio.core.family_facts import AddOnFacts, ControlFacts
-from studio.core.model import Feature, Model, Sampling
+from studio.core.model import ENLARGEMENT, Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.task import Task
 from studio.core.weights import SafetensorsHeader, WeightFile
@@ -25,6 +25,7 @@ def _describe_sd15(weight: WeightFile) -> Model:
     embedded = weight.name == _EMBEDDED
     side = _clip.read_native_side(weight, 512) if weight.is_folder else 512
     enlarges = Task.TXT2IMG in trained.tasks and find_model_upscaler(weight.path) is not None
+    drawn = f"{side} px, enlarged to {side * ENLARGEMENT}" if enlarges else f"{side} px"
     sampling = Sampling(
         steps=20,
         guidance=3.0 if embedded else 7.0,
@@ -43,7 +44,7 @@ def _describe_sd15(weight: WeightFile) -> Model:
         sizes=_clip.build_clip_sizes(side),
         has_vae=_clip.has_vae(weight),
         problem=_clip.find_problem(weight),
-        note=f"A demonstration model for single everyday objects, {side} px." if embedded else "",
+        note=f"A demonstration model for single everyday objects, {drawn}." if embedded else "",
     )
 
 
