@@ -92,6 +92,11 @@ def test_a_tab_comes_complete_when_it_is_opened(served: RunningStudio, page: dic
     assert asked <= known, "an event asks for what the page does not have"
 
 
+def test_the_settings_are_one_below_the_other(page: dict[str, Any]) -> None:
+    columns = [each for each in page["components"] if SETTINGS in (each["props"].get("elem_classes") or ())]
+    assert [each["type"] for each in columns] == ["column"]
+
+
 def test_one_can_type_before_the_settings_come(page: dict[str, Any]) -> None:
     kinds = {each["type"] for each in page["components"]}
     assert "textbox" in kinds

@@ -16,6 +16,7 @@ from typing import Any
 import gradio as gr
 from gradio.block_function import BlockFunction
 from gradio.blocks import Block, BlockContext
+from gradio.context import get_render_context
 from gradio.data_classes import BlocksConfigDict
 from gradio.processing_utils import add_root_url
 from gradio.renderable import Renderable
@@ -77,7 +78,11 @@ class DeferringBlocks(gr.Blocks):
     @contextlib.contextmanager
     def defer_column(self, *elem_classes: str) -> Iterator[None]:
         """As gr.Column; the components built inside are sent once the rest of the page is shown."""
-        content = DeferredContent((self, "load"), self)
+        around = get_render_context()
+        with gr.Column(render=False):  # within a row Gradio would make the container a row
+            content = DeferredContent((self, "load"), self)
+        if around is not None:
+            around.add(content.container)
         content.container.elem_classes = list(elem_classes)
         content.container.min_width = 0
         with self._hold_content(content):
