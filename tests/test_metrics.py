@@ -145,7 +145,8 @@ def test_a_studio_that_has_not_started_or_cannot_read_its_library_is_not_ready(t
     assert not engine.is_ready
     engine.start()
     assert engine.is_ready
-    engine._database._connection.close()
+    with engine._database._lock:  # the upkeep may be reading, and SQLite crashes where a statement still runs
+        engine._database._connection.close()
     assert not engine.is_ready
 
 
