@@ -8,7 +8,7 @@ const PROMPT = "#prompt";
 const LOOK_MS = 20; // ms between two looks at the prompt
 const LOOKS = 25; // the page shows what came back within this many looks
 
-/** Start to watch the prompt, until the form is restored. */
+/** Start to watch the prompt, until the form is restored and shown, or typed into again. */
 export async function keepTypedPrompt() {
   /** @type {string | null} */
   let typed = null;
@@ -19,10 +19,12 @@ export async function keepTypedPrompt() {
   };
   document.addEventListener("input", note, true);
   await waitUntilRestored("txt2img");
-  for (let look = 0; look < LOOKS; look++) {
+  document.removeEventListener("input", note, true);
+  let isTypedOn = typed === null;
+  document.addEventListener("input", () => (isTypedOn = true), { capture: true, once: true });
+  for (let look = 0; look < LOOKS && !isTypedOn; look++) {
     const box = findBox(PROMPT);
     if (box instanceof HTMLTextAreaElement && typed !== null && box.value !== typed) typeInto(box, typed);
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
-  document.removeEventListener("input", note, true);
 }
