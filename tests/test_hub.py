@@ -250,6 +250,14 @@ def _files(*names: str) -> list[RemoteFile]:
     return [RemoteFile(name, 1) for name in names]
 
 
+def test_a_gguf_file_comes_when_it_is_asked_for_and_not_with_a_model() -> None:
+    files = _files("model_index.json", "unet/a.safetensors", "x-Q8_0.gguf", "transformer/y.gguf")
+    wish = parse_hub_request("org/name/x-Q8_0.gguf")
+    assert [file.name for file in choose_files(wish, files)] == ["x-Q8_0.gguf"]
+    whole = choose_files(HubRequest("org/name"), files)
+    assert {file.name for file in whole} == {"model_index.json", "unet/a.safetensors"}
+
+
 def test_one_set_of_weights_is_chosen() -> None:
     index, wish = "model_index.json", HubRequest("org/name")
     both = _files(index, "unet/a.safetensors", "unet/a.fp16.safetensors", "vae/b.safetensors", "vae/b.fp16.safetensors")

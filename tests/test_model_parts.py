@@ -66,6 +66,23 @@ def test_what_a_transformer_lacks_is_named_until_it_is_there(tmp_path: Path) -> 
     assert read_problem(tmp_path, "flux1-dev") == ""
 
 
+def test_parts_that_were_downloaded_one_by_one_are_found(tmp_path: Path) -> None:
+    write_sparse(tmp_path / "hub" / "org--flux" / "split_files" / "diffusion_models" / "flux1-dev.safetensors", FLUX)
+    name = "org/flux/split_files/diffusion_models/flux1-dev"
+    assert "t5xxl" in read_problem(tmp_path, name)
+    write_sparse(tmp_path / "hub" / "other--encoders" / "t5xxl_fp16.safetensors", T5)
+    write_sparse(tmp_path / "hub" / "other--encoders" / "clip_l.safetensors", CLIP)
+    write_sparse(tmp_path / "hub" / "org--flux" / "split_files" / "vae" / "ae.safetensors", VAE)
+    assert read_problem(tmp_path, name) == ""
+
+
+def test_nothing_outside_of_the_models_folder_is_looked_at(tmp_path: Path) -> None:
+    write_sparse(tmp_path / "text_encoders" / "t5xxl.safetensors", T5)
+    write_sparse(tmp_path / "models" / "unet" / "flux1-dev.safetensors", FLUX)
+    (tmp_path / "models" / ".cache").mkdir()
+    assert "t5xxl" in read_problem(tmp_path / "models", "flux1-dev")
+
+
 def test_the_finest_of_several_files_is_taken(tmp_path: Path) -> None:
     write_sparse(tmp_path / "unet" / "flux1-dev.safetensors", FLUX)
     write_sparse(tmp_path / "text_encoders" / "a_fp8.safetensors", T5, "F8_E4M3")

@@ -21,7 +21,8 @@ from studio.core.weights import DownloadableWeights
 
 REQUEST_TIMEOUT = 15.0  # seconds for a listing or for one file's address
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-_WANTED = (".json", ".txt", ".model", ".jinja", ".safetensors")
+_WANTED = (".json", ".txt", ".model", ".jinja", ".safetensors", ".gguf")
+_SINGLE = (".safetensors", ".gguf")
 _CHUNK = 8 << 20
 _TOKEN_HINT = "Accept the terms on the model's page, create an access token, and start the studio with it in HF_TOKEN."
 
@@ -71,7 +72,7 @@ def parse_hub_request(text: str) -> HubRequest:
     plain = re.sub(r"^https?://[^/]+/|/(tree|blob|resolve)/[^/]+(?=/|$)|\?.*$", "", text.strip()).removesuffix("/")
     parts = plain.split("/")
     repo, file = "/".join(parts[:2]), "/".join(parts[2:])
-    if not _REPO.fullmatch(repo) or ".." in plain or "--" in repo or (file and not file.endswith(".safetensors")):
+    if not _REPO.fullmatch(repo) or ".." in plain or "--" in repo or (file and not file.endswith(_SINGLE)):
         raise InvalidRequest(
             f"{text[:100]!r} is not a valid model name.",
             hint="Write it as organisation/name, or organisation/name/file.safetensors for a single file.",
@@ -285,7 +286,11 @@ def check_sha256(file: RemoteFile, path: Path) -> None:
 
 
 def _choose_diffusers_files(request: HubRequest, files: Sequence[RemoteFile]) -> list[RemoteFile]:
-    inside = [file for file in files if "/" in file.name or file.name == "model_index.json"]
+    inside = [
+        file
+        for file in files
+        if ("/" in file.name or file.name == "model_index.json") and not file.name.endswith(".gguf")
+    ]
     weights = [file for file in inside if file.name.endswith(".safetensors")]
     others = [file for file in inside if not file.name.endswith(".safetensors") and ".index." not in file.name]
     folders = {str(PurePosixPath(file.name).parent) for file in weights}
@@ -308,7 +313,7 @@ def _is_safe_name(name: str) -> bool:
 
 
 def _hint_other_files(files: Sequence[RemoteFile]) -> str:
-    names = [file.name for file in files if file.name.endswith(".safetensors")]
+    names = [file.name for file in files if file.name.endswith(_SINGLE)]
     return "It has: " + ", ".join(names[:8]) + "." if names else "It has no safetensors file."
 
 

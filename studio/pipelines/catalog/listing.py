@@ -57,7 +57,8 @@ def stamp_surroundings(root: Path) -> str:
     digest = hashlib.sha256()
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        is_part = os.path.basename(folder) in PART_FOLDERS
+        above = os.path.basename(os.path.dirname(folder))
+        is_part = os.path.basename(folder) in PART_FOLDERS or (above == "hub" and "model_index.json" not in names)
         for name in sorted(names):
             weights = os.path.splitext(name)[1].lower() in WEIGHT_SUFFIXES
             if name.startswith(".") or (weights and not is_part):

@@ -21,7 +21,9 @@ from studio.pipelines.families import _parts, _quantised
 
 FOLDERS = ("text_encoders", "text_encoder", "clip", "vae")
 """Folders beside or above the transformer's where parts are looked for."""
-_MAX_FILES = 200
+_HUB, _CACHE = "hub", ".cache"
+_MAX_FILES, _MAX_LEVELS = 200, 6
+_T5_TOKENIZER = "T5TokenizerFast"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +102,10 @@ SD3_VAE = Part(
 
 def load_t5_tokenizer() -> Any:
     """T5's tokenizer, from the vocabulary that is shipped."""
-    from transformers import T5TokenizerFast
+    import transformers
 
-    return T5TokenizerFast.from_pretrained(_parts.CONFIGS / "t5_tokenizer", local_files_only=True)
+    tokenizer: Any = getattr(transformers, _T5_TOKENIZER)
+    return tokenizer.from_pretrained(_parts.CONFIGS / "t5_tokenizer", local_files_only=True)
 
 
 def find_problem(weight: WeightFile, layout: Layout, repos: tuple[str, ...]) -> str:
@@ -154,6 +157,7 @@ def load_assembled(weight: WeightFile, options: LoadOptions, layout: Layout, nam
     """
     import diffusers
     import torch
+    from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
     missing = list_missing(weight, layout)
     if missing:
@@ -176,7 +180,7 @@ def load_assembled(weight: WeightFile, options: LoadOptions, layout: Layout, nam
     training = config / layout.training
     pipe = getattr(diffusers, class_name)(
         transformer=_quantised.load_transformer(weight, options, transformer, training / "transformer"),
-        scheduler=diffusers.FlowMatchEulerDiscreteScheduler.from_pretrained(training / "scheduler"),
+        scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(training / "scheduler"),
         **parts,
     )
     return pipe.to(options.device)
@@ -186,9 +190,9 @@ def _load_part(path: Path, prefix: str, part: Part, config: Path, dtype: Any) ->
     tensors = _quantised.expand_scaled(read_tensors_below(path, prefix), dtype)
     if part.transformers_class:
         return _load_encoder(tensors, part, config)
-    import diffusers
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    vae: Any = diffusers.AutoencoderKL
+    vae: Any = AutoencoderKL
     return vae.from_single_file(tensors, config=str(config), dtype=dtype, local_files_only=True)
 
 
@@ -230,17 +234,20 @@ def _fits(header: SafetensorsHeader, name: str, shape: tuple[int | None, ...]) -
 
 
 def _list_files(beside: Path) -> Iterator[tuple[Path, int, SafetensorsHeader]]:
-    """(path, size, header) of the files in the folders of parts beside and above `beside`, the nearest first."""
-    count = 0
-    for above in beside.parents[:8]:
-        for folder in FOLDERS:
-            if not (above / folder).is_dir() or (above / "model_index.json").exists():
-                continue
-            for path in sorted((above / folder).rglob("*.safetensors")):
-                count += 1
-                if count > _MAX_FILES:
-                    return
-                try:
-                    yield path, path.stat().st_size, read_header(path)
-                except (ModelBroken, OSError):
-                    continue
+    """(path, size, header) of the files in the folders of parts next to `beside` and above it, and of single files from
+    the hub. No further up than the models folder, which the catalog's cache marks: what is there is not the
+    studio's."""
+    paths: list[Path] = []
+    for above in beside.parents[:_MAX_LEVELS]:
+        if not (above / "model_index.json").exists():
+            folders = [above / name for name in FOLDERS]
+            hub = [] if not (above / _HUB).is_dir() else sorted((above / _HUB).iterdir())
+            folders += [folder for folder in hub if not (folder / "model_index.json").exists()]
+            paths += [path for folder in folders if folder.is_dir() for path in sorted(folder.rglob("*.safetensors"))]
+        if (above / _CACHE).is_dir():
+            break
+    for path in paths[:_MAX_FILES]:
+        try:
+            yield path, path.stat().st_size, read_header(path)
+        except (ModelBroken, OSError):
+            continue

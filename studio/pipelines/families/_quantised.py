@@ -40,11 +40,12 @@ def load_transformer(weight: WeightFile, options: LoadOptions, class_name: str, 
     """
     import diffusers
     import torch
+    from diffusers.quantizers.quantization_config import GGUFQuantizationConfig
 
     cls, dtype = getattr(diffusers, class_name), getattr(torch, options.dtype)
     settings = {"config": str(config), "dtype": dtype, "local_files_only": True}
     if is_gguf(weight.path):
-        quantisation = diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
+        quantisation = GGUFQuantizationConfig(compute_dtype=dtype)
         return cls.from_single_file(str(weight.path), quantization_config=quantisation, **settings)
     header = weight.header or read_header(weight.path)
     if has_scales(header) or any(name.startswith(_OTHER_PARTS) for name in header.shapes):

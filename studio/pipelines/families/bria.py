@@ -28,7 +28,7 @@ def _get_fibo_class() -> Any:
     """diffusers' class, whose latents are unpacked as its call packs them when it is not told otherwise."""
     import diffusers
 
-    base: Any = diffusers.BriaFiboPipeline
+    base: Any = getattr(diffusers, _FIBO)
 
     class BriaFiboPipeline(base):
         _unpack_latents = staticmethod(base._unpack_latents_no_patch)

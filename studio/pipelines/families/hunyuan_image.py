@@ -27,7 +27,7 @@ def _get_guided_class() -> Any:
     """diffusers' class, whose call takes `guidance_scale`."""
     import diffusers
 
-    base: Any = diffusers.HunyuanImagePipeline
+    base: Any = getattr(diffusers, _CLASS)
 
     class HunyuanImagePipeline(base):
         def __call__(self, *args: Any, guidance_scale: float | None = None, **kwargs: Any) -> Any:

@@ -27,7 +27,7 @@ def _get_class() -> Any:
     import diffusers
     from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 
-    base: Any = diffusers.Kandinsky5T2IPipeline
+    base: Any = getattr(diffusers, _CLASS)
 
     class Kandinsky5T2IPipeline(base):
         def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -22,7 +22,7 @@ def _get_reporting_class() -> Any:
     """diffusers' class, whose call takes `callback_on_step_end` as others do."""
     import diffusers
 
-    base: Any = diffusers.LongCatImagePipeline
+    base: Any = getattr(diffusers, _CLASS)
 
     class LongCatImagePipeline(base):
         def __call__(self, *args: Any, callback_on_step_end: Any = None, **kwargs: Any) -> Any:
