@@ -14,6 +14,7 @@ from PIL import Image
 
 from studio.core.chat import TokenUse
 from studio.core.family_facts import AddOnFacts, ControlFacts
+from studio.core.merges import MergeRecipe
 from studio.core.model import Model
 from studio.core.pricing import Estimate, ImageSizes
 from studio.core.request import GenerationRequest
@@ -360,6 +361,16 @@ class ModelStore(Protocol):
 
     def fetch(self, weights_id: str) -> None:
         """Begin to fetch weights; `downloads` reports its progress under their id. Raises as `download`."""
+        ...
+
+    def merge(self, recipe: MergeRecipe) -> None:
+        """Begin to write a checkpoint made of others. Returns at once; `downloads` reports its progress under its name,
+        `cancel_download` stops it.
+
+        Raises:
+            InvalidRequest: what cannot be merged, or a name that is taken. UnknownModel, ModelBroken: a checkpoint that
+                is missing or broken. StorageFailed: not enough disk.
+        """
         ...
 
     def cancel_download(self, repo_id: str) -> None: ...

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import InvalidRequest, StudioError, UnknownModel
+from studio.core.merges import MergeRecipe
 from studio.core.model import Model
 from studio.core.ports import Annotators, DownloadState, ImageSeed, JobContext, MemoryReport
 from studio.core.request import GenerationRequest
@@ -20,6 +21,7 @@ from studio.pipelines.accelerate.accelerator import Accelerator
 from studio.pipelines.accelerate.network_store import NetworkStore
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.file_stamps import read_stamp
+from studio.pipelines.catalog.merging import plan_merge
 from studio.pipelines.device_memory import PeakStore
 from studio.pipelines.registry import PipelineKey, PipelineRegistry
 from studio.pipelines.run.edit_tasks import ANNOTATOR_TASKS
@@ -169,6 +171,10 @@ class LocalPipelines:
 
     def fetch(self, weights_id: str) -> None:
         self._hub.fetch(weights_id)
+
+    def merge(self, recipe: MergeRecipe) -> None:
+        """See ModelStore."""
+        self._hub.merge(plan_merge(recipe, self._catalog.checkpoint))
 
     def cancel_download(self, repo_id: str) -> None:
         self._hub.cancel(repo_id)

@@ -1,4 +1,5 @@
-"""Downloads of models and offered weights, one thread each. Nothing is fetched that nobody asked for."""
+"""Downloads of models and offered weights, and merges of checkpoints, one thread each. Nothing is fetched that nobody
+asked for."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from studio.pipelines.catalog.downloads import (
     list_weights_files,
     parse_hub_request,
 )
+from studio.pipelines.catalog.merging import MergePlan, write_merge
 from studio.pipelines.catalog.url_downloads import fetch_url, is_allowed
 
 SPARE_BYTES = 500_000_000
@@ -39,6 +41,7 @@ class _Download:
     finished: bool = False
     error: str = ""
     thread: threading.Thread | None = None
+    stopped: str = "Stopped. Start the download again to resume."
 
 
 class Hub:
@@ -97,16 +100,37 @@ class Hub:
         self._check_room(weights.bytes)
         self._start_download(weights_id, lambda download: self._fetch_weights(download, weights))
 
+    def merge(self, plan: MergePlan) -> None:
+        """Begin to write a merged checkpoint into models/checkpoints/; `downloads` reports its progress under its name,
+        and `cancel` stops it.
+
+        Raises:
+            InvalidRequest: there is a file of that name.
+            StorageFailed: not enough disk.
+        """
+        target = self._models / "checkpoints" / f"{plan.recipe.name}.safetensors"
+        if target.exists():
+            raise InvalidRequest(f"There is a checkpoint {plan.recipe.name!r} already.", hint="Choose another name.")
+        self._check_room(plan.bytes, "merged checkpoint")
+
+        def write(download: _Download) -> None:
+            self._advance(download, 0, total=plan.bytes)
+            write_merge(plan, target, lambda amount: self._advance(download, amount))
+
+        self._start_thread(plan.recipe.name, _Download(write, stopped="Stopped; nothing was written."))
+
     def _start_download(self, name: str, work: Callable[[_Download], None]) -> None:
         if self._offline():
             raise NotConfigured(
                 "The studio is set to offline.", hint="Switch offline mode off in Configurations, then download."
             )
+        self._start_thread(name, _Download(work))
+
+    def _start_thread(self, name: str, fresh: _Download) -> None:
         with self._changed:
             known = self._downloads.get(name)
             if known is not None and not known.finished:
                 return
-            fresh = _Download(work)
             self._downloads[name] = fresh
             fresh.thread = threading.Thread(
                 target=self._run_download, args=(fresh,), name=f"download {name}", daemon=True
@@ -196,20 +220,20 @@ class Hub:
 
     def _advance(self, download: _Download, amount: int, total: int | None = None) -> None:
         if download.stop.is_set():
-            raise JobCancelled("Stopped. Start the download again to resume.")
+            raise JobCancelled(download.stopped)
         with self._changed:
             download.done += amount
             download.total = download.total if total is None else total
             self._changed.notify_all()
 
-    def _check_room(self, missing: int) -> None:
+    def _check_room(self, missing: int, what: str = "download") -> None:
         here = self._root
         while not here.exists():
             here = here.parent
         free = shutil.disk_usage(here).free
         if missing + SPARE_BYTES > free:
             raise StorageFailed(
-                f"The download needs {missing / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free.",
+                f"The {what} needs {missing / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free.",
                 hint="Free some space, or move the models folder to a larger disk.",
                 details={"needed": missing, "free": free},
             )

@@ -22,6 +22,7 @@ from studio.tabs.configurations import (
     api_tokens,
     chat_server,
     cloud_services,
+    merge_panel,
     model_manager,
     settings_form,
     weight_downloads,
@@ -46,6 +47,8 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
             with _build_page("models"):
                 gr.Markdown("### Downloadable weights")
                 weights_panel = weight_downloads.build_weights_panel(studio)
+            with _build_page("models"), gr.Accordion("Merge checkpoints", open=False, elem_id="merge-fold"):
+                merge = merge_panel.build_merge_panel(studio)
             with _build_page("cloud"):
                 gr.Markdown("### Cloud providers and spending")
                 clouds = cloud_services.build_clouds_panel(studio, page_context)
@@ -75,13 +78,17 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
             | settings_form.fill_settings_form(studio, form)
             | model_manager.refresh_models_panel(studio, *panel)
             | weight_downloads.fill_weights_panel(studio, *weights_panel)
+            | merge_panel.fill_merge_panel(studio, *merge)
             | cloud_services.fill_clouds_panel(studio, *clouds)
             | chat_server.fill_chat_panel(studio, *chat)
         )
         return {note: gr.update(visible=False), view: gr.update(visible=True), **filled}
 
     page_context.blocks.load(
-        fill_page, None, [note, view, *tokens, *panel, *weights_panel, *clouds, *chat, *form.components()], **UNQUEUED
+        fill_page,
+        None,
+        [note, view, *tokens, *panel, *weights_panel, *merge, *clouds, *chat, *form.components()],
+        **UNQUEUED,
     )
 
 
