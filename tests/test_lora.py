@@ -89,6 +89,17 @@ def test_weight_zero_changes_nothing(studio) -> None:
     assert draw(studio, loras=(LoraUse(name="apple", weight=0.0),)) == draw(studio)
 
 
+def test_blocks_of_a_lora_have_weights_of_their_own(studio) -> None:
+    bare, whole = draw(studio), draw(studio, loras=(LoraUse(name="apple"),))
+    none = "IN00-IN11: 0, M00: 0, OUT00-OUT11: 0"
+    assert draw(studio, loras=(LoraUse(name="apple", blocks=none),)) == bare
+    assert draw(studio, loras=(LoraUse(name="apple", blocks="M00: 1"),)) == whole
+    part = draw(studio, prompt="a red apple<lora:apple:1:lbw=OUT00-OUT11=0>")
+    assert part not in (bare, whole)
+    assert draw(studio, loras=(LoraUse(name="apple", blocks="OUT00-OUT11: 0"),)) == part
+    assert draw(studio) == bare
+
+
 @pytest.mark.parametrize(("name", "said"), [("alien", "flux"), ("unsure", "do not fit"), ("nowhere", "nowhere")])
 def test_a_lora_that_does_not_fit_is_refused_and_leaves_no_trace(studio, name: str, said: str) -> None:
     before = draw(studio)

@@ -44,11 +44,13 @@ def build_dataclass_validator(kind: Any) -> Any:
 
 
 class LoraBody(StrictModel):
-    """A LoRA by its catalog name; `encoder_weight` is for the text encoders where they get another weight."""
+    """A LoRA by its catalog name; `encoder_weight` is for the text encoders where they get another weight, `blocks` has
+    weights of single blocks ("IN04: 0.5, OUT03-OUT05: 0", or a list of numbers)."""
 
     name: Name = Field(min_length=1)
     weight: FiniteFloat = 1.0
     encoder_weight: FiniteFloat | None = None
+    blocks: str = Field(default="", max_length=2000)
 
 
 class HiresBody(build_body("HiresFields", HIRES_FIELDS)):
@@ -147,7 +149,8 @@ class CreateBody(build_body("CreateFields", CREATE_FIELDS)):
             task=Task.TXT2IMG,
             **read_body(self, CREATE_FIELDS),
             loras=tuple(
-                LoraUse(name=lora.name, weight=lora.weight, encoder_weight=lora.encoder_weight) for lora in self.loras
+                LoraUse(name=lora.name, weight=lora.weight, encoder_weight=lora.encoder_weight, blocks=lora.blocks)
+                for lora in self.loras
             ),
             hires=None if self.hires is None else self.hires.to_hires(),
             detailers=tuple(one.to_detailer() for one in self.detailers),

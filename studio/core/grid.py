@@ -168,7 +168,7 @@ def _set_lora_weight(request: GenerationRequest, values: list[Any], index: int) 
         raise InvalidRequest("The grid runs over the LoRA weight, but no LoRA is used.", hint="Choose a LoRA first.")
 
     def change_weight(use: LoraUse) -> LoraUse:
-        return LoraUse(name=use.name, weight=values[index])
+        return LoraUse(name=use.name, weight=values[index], blocks=use.blocks)
 
     return request.replace(
         loras=tuple(map(change_weight, request.loras)),

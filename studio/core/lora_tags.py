@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from studio.core.block_weights import is_block_weights
 from studio.core.errors import InvalidRequest
 from studio.core.number_format import format_number
 from studio.core.request import LoraUse
@@ -17,7 +18,8 @@ def write_tag(use: LoraUse) -> str:
     weight = format_number(use.weight)
     if use.encoder_weight is not None:
         weight = f"{format_number(use.encoder_weight)}:{weight}"
-    return f"<lora:{use.name}:{weight}>"
+    blocks = f":lbw={use.blocks.replace(':', '=')}" if use.blocks else ""  # a colon ends a part of the tag
+    return f"<lora:{use.name}:{weight}{blocks}>"
 
 
 def split_tags(text: str) -> tuple[str, tuple[LoraUse, ...]]:
@@ -64,15 +66,20 @@ def rename_tags(text: str, name: str, other: str) -> str:
 
 def _parse_tag(match: re.Match[str]) -> LoraUse:
     """The first weight is the text encoders' and the second the denoiser's, by place or as te= and unet=; of one alone
-    the other is the same. Other names (dyn=, lbw=) are extensions' and left out."""
+    the other is the same. lbw= has the weights of blocks; names of presets and other words (dyn=) are extensions' and
+    left out."""
     parts = [part.strip() for part in match[2].split(":") if part.strip()]
     placed = [part for part in parts if "=" not in part]
     named = {name.strip().lower(): value.strip() for name, _, value in (part.partition("=") for part in parts)}
     encoder = named.get("te") or (placed[0] if placed else named.get("unet", "1"))
     weight = named.get("unet") or (placed[1] if len(placed) > 1 else encoder)
     numbers = [_parse_weight(text, match) for text in (weight, encoder)]
+    blocks = named.get("lbw", "")
     return LoraUse(
-        name=match[1].strip(), weight=numbers[0], encoder_weight=numbers[1] if numbers[1] != numbers[0] else None
+        name=match[1].strip(),
+        weight=numbers[0],
+        encoder_weight=numbers[1] if numbers[1] != numbers[0] else None,
+        blocks=blocks if is_block_weights(blocks) else "",
     )
 
 

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Self
 
+from studio.core.block_weights import parse_blocks
 from studio.core.codec import decode_json, encode_json
 from studio.core.detailer import MAX_DETAILERS, Detailer
 from studio.core.errors import InvalidRequest
@@ -140,6 +141,8 @@ class GenerationRequest:
         for lora in self.loras:
             for weight in (lora.weight, lora.encoder_weight):
                 check_range(f"weight of the LoRA {lora.name}", weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
+            for weight in parse_blocks(lora.blocks).values():
+                check_range(f"block weight of the LoRA {lora.name}", weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
         if self.aspect is not None:
             parse_aspect(self.aspect)
         if self.seed_resize:

@@ -20,11 +20,13 @@ from studio.core.request_choices import MaskedContent, Resize
 @dataclass(frozen=True, kw_only=True)
 class LoraUse:
     """A LoRA by its catalog name; `weight` scales its effect, usually 0 to 1, and may be negative. `encoder_weight` is
-    the weight in the text encoders where it is another one."""
+    the weight in the text encoders where it is another one. `blocks` are weights of single blocks, as entries or as a
+    list, which the others are multiplied with."""
 
     name: str
     weight: float = 1.0
     encoder_weight: float | None = None
+    blocks: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

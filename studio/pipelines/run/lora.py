@@ -6,18 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from studio.core.block_weights import parse_blocks
 from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.request import LoraUse
 from studio.core.weight_reading import disable_mapping, read_tensors
 from studio.core.weights import WeightFile, WeightKind, is_same_name
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.file_stamps import FileStamp, read_stamp
+from studio.pipelines.run.lora_blocks import scale_blocks
 from studio.pipelines.run.lora_merge import AppliedLayers, MergedLoras, needs_merging
 
 if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
 
-_Applied = tuple[tuple[WeightFile, FileStamp], ...]
+_Applied = tuple[tuple[WeightFile, FileStamp, str], ...]
 _DENOISERS = ("unet", "transformer")
 _ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
@@ -49,7 +51,7 @@ class LoraAdapters:
         Raises:
             InvalidRequest: a file whose layers do not fit the checkpoint; the pipeline is bare then.
         """
-        applied = tuple((file, read_stamp(file.path)) for file, _ in loras)
+        applied = tuple((file, read_stamp(file.path), use.blocks) for file, use in loras)
         uses = tuple(use for _, use in loras)
         if applied == self._applied and uses == self._uses:
             return self._notices
@@ -84,7 +86,11 @@ class LoraAdapters:
             tensors = read_tensors(file.path)
         except ModelBroken as error:
             raise InvalidRequest(f"The LoRA {file.name} cannot be used: {error.message}", hint=error.hint) from error
-        if needs_merging(header):
+        blocks = parse_blocks(use.blocks)
+        if blocks:
+            tensors = scale_blocks(tensors, blocks)
+        # diffusers would read a file with settings in its header again, unscaled
+        if needs_merging(header) or (blocks and "lora_adapter_metadata" in header.metadata):
             layers = self._merged.merge(pipe, file, tensors, use)
         else:
             self._adapters[index] = f"lora{index}"
