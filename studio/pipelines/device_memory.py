@@ -61,10 +61,11 @@ def release_memory() -> None:
 
 class IdleRelease:
     """Hands freed memory back once no run has used it for `seconds`: the pages of the last run stay for the next one,
-    and not for good."""
+    and not for good. `before` is called first."""
 
-    def __init__(self, seconds: float = IDLE_SECONDS) -> None:
+    def __init__(self, seconds: float = IDLE_SECONDS, before: Callable[[], None] = lambda: None) -> None:
         self._seconds = seconds
+        self._before = before
         self._lock = threading.Lock()
         self._running = 0
         self._timer: threading.Timer | None = None
@@ -96,6 +97,7 @@ class IdleRelease:
         with self._lock:
             if self._running:
                 return
+        self._before()
         release_memory()
 
 

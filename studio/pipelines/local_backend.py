@@ -53,7 +53,7 @@ class LocalPipelines:
         self._peaks = PeakStore(cache / "peaks.json")
         self._accelerator = Accelerator(NetworkStore(cache / "openvino"), self._registry)
         self._device = ""
-        self._idle = device_memory.IdleRelease()
+        self._idle = device_memory.IdleRelease(before=self._registry.release_working_memory)
         self._importing = threading.Lock()  # a run that begins during the warm-up waits for its imports
         self._asked = False
 

@@ -184,6 +184,13 @@ class PipelineRegistry:
         while self.evict_one():
             pass
 
+    def release_working_memory(self) -> None:
+        """Give back what accelerated networks worked with."""
+        with self._lock:
+            networks = [network for held in self._held.values() for network in held.accelerated.values()]
+        for network in networks:
+            network.release_memory()
+
     @property
     def resident_bytes(self) -> int:
         with self._lock:

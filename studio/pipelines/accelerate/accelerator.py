@@ -4,18 +4,26 @@ ready."""
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from studio.pipelines.accelerate import openvino_network
-from studio.pipelines.accelerate.network_calls import NetworkCall, copy_network, describe_processors, read_call
+from studio.pipelines.accelerate.network_calls import (
+    NetworkCall,
+    Shapes,
+    copy_network,
+    describe_processors,
+    read_call,
+)
 from studio.pipelines.accelerate.network_store import (
     Measurement,
     NetworkStore,
@@ -28,22 +36,43 @@ from studio.pipelines.accelerate.openvino_network import CompiledNetwork
 if TYPE_CHECKING:
     import torch
 
+    from studio.core.ports import JobContext
     from studio.pipelines.registry import PipelineRegistry, ResidentPipeline
 
+_DENOISERS = ("unet", "transformer")
+_ENCODER = "encoder"  # of the VAE: looked up by the first job that has a source image, as many have none
 _MOST_ERROR = 1e-4  # of the largest value of a result; ten times what was measured
 _LEAST_GAIN = 1.05
 _MOST_SAMPLES = 3
+_SMALL = 256 * 2**20  # bytes of a network, up to which it is compiled for single sizes too
+_MOST_SIZES = 4  # of such a network; the one that is used least leaves
+_OFTEN = 4  # calls of a size, after which that is worth it
+_MOST_COUNTED = 256  # sizes
+_LONG_CALL = 0.5  # seconds of a call that is not measured twice, and is stopped in the middle when the job is
 CLOSE_SECONDS = 5.0  # seconds that the end of the studio waits for what is being compiled
 _MOST_PATTERNS = 2  # compiled networks for one of torch; a ControlNet that stops on the way needs two
 
+_Size = tuple[str, Shapes]  # the pattern and the shapes of a call
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass
+class SizedNetwork:
+    """A network compiled for one size alone. `is_checked` once it was compared with that for all sizes."""
+
+    compiled: CompiledNetwork
+    is_checked: bool = False
 
 
 @dataclass
 class AcceleratedNetwork:
     """What there is for one network of a resident pipeline: `ready` by the pattern of its calls, `wanted` calls that
     nothing is ready for yet, and the patterns that are `refused`, with the reason. `copied` is what the worker reads,
-    made when the pipeline's layers had been changed `changes` times."""
+    made when the pipeline's layers had been changed `changes` times.
+
+    A small network is compiled for single sizes too, which is faster yet: `sized` has what there is, None for what
+    brought nothing, `wanted_sizes` those that are worth it, `uses` how often each was called."""
 
     name: str
     module: Any
@@ -52,12 +81,39 @@ class AcceleratedNetwork:
     ready: dict[str, tuple[CompiledNetwork, StoredNetwork]] = field(default_factory=dict)
     wanted: dict[str, NetworkCall] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    sized: dict[_Size, SizedNetwork | None] = field(default_factory=dict)
+    wanted_sizes: set[_Size] = field(default_factory=set[_Size])
+    uses: Counter[_Size] = field(default_factory=Counter[_Size])
     digest: str = ""
     is_looked_up: bool = False
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         return sum(weight.nbytes for weight in self.module.parameters())
+
+    def find_sized(self, call: NetworkCall) -> SizedNetwork | None:
+        """What was compiled for the size of `call` alone. For a small network it is wished for where there is none and
+        the size is used often."""
+        size = call.pattern, call.shapes
+        if len(self.uses) > _MOST_COUNTED:
+            self.uses.clear()
+        self.uses[size] += 1
+        if size not in self.sized and self.uses[size] >= _OFTEN and self.bytes <= _SMALL:
+            self.wanted_sizes.add(size)
+        return self.sized.get(size)
+
+    def release_memory(self) -> None:
+        """Give back what its calls worked with."""
+        for compiled, _ in tuple(self.ready.values()):
+            compiled.release_memory()
+        for sized in tuple(self.sized.values()):
+            if sized is not None:
+                sized.compiled.release_memory()
+
+    def release_after_pass(self) -> None:
+        """As `release_memory`, where it is called once a pass and worked with much."""
+        if self.name not in _DENOISERS:
+            self.release_memory()
 
     @property
     def gain(self) -> float:
@@ -68,12 +124,13 @@ class AcceleratedNetwork:
 
 @dataclass(frozen=True)
 class _Order:
-    """What the worker is asked for: `calls` of a network by their pattern. It names its pipeline weakly, so that an
-    order that waits keeps no weights in memory."""
+    """What the worker is asked for: `calls` of a network by their pattern, and single `sizes`. It names its pipeline
+    weakly, so that an order that waits keeps no weights in memory."""
 
     whose: weakref.ref[ResidentPipeline]
     network: str
     calls: Mapping[str, NetworkCall]
+    sizes: tuple[_Size, ...]
 
 
 class Accelerator:
@@ -90,22 +147,24 @@ class Accelerator:
         self._worker.start()
 
     @contextmanager
-    def accelerate(self, held: ResidentPipeline, pipe: Any, choice: str, tell: Callable[[str], None]) -> Iterator[None]:
-        """Within the block the networks of `pipe`, a view of `held`, answer faster where they can. `choice` is the
-        setting: "auto" keeps to torch where that is as fast, "openvino" does not compare. `tell` hears why a job is not
-        accelerated that could have been."""
+    def accelerate(self, held: ResidentPipeline, pipe: Any, ctx: JobContext) -> Iterator[None]:
+        """Within the block the networks of `pipe`, a view of `held`, answer faster where they can, as the setting of
+        the job says: "auto" keeps to torch where that is as fast, "openvino" does not compare. The job hears why it is
+        not accelerated where it could have been, and is asked during long calls whether it goes on."""
+        choice = ctx.settings.accelerator
         if choice not in ("auto", "openvino") or not _can_accelerate(held):
             yield
             return
         if held.adapters.is_active:
             if any(one.ready for one in held.accelerated.values()):
-                tell(f"{openvino_network.TITLE} was not used for this image: LoRAs change the model.")
+                ctx.add_notice(f"{openvino_network.TITLE} was not used for this image: LoRAs change the model.")
             yield
             return
         networks = [self._get_network(held, *each) for each in list_networks(pipe, held.pipe).items()]
         with ExitStack() as stack:
             for one in networks:
-                stack.enter_context(_replace_forward(one, choice, self._save))
+                stack.callback(one.release_after_pass)
+                stack.enter_context(_replace_forward(one, _Pass(choice, self._save, ctx.raise_if_cancelled)))
             yield
         self._prepare(held, networks)
 
@@ -140,11 +199,13 @@ class Accelerator:
             calls = {
                 pattern: call for pattern, call in calls.items() if call.marks == marks and pattern not in one.refused
             }
-            if one.is_looked_up and not calls:
+            sizes, one.wanted_sizes = tuple(one.wanted_sizes), set()
+            if (one.is_looked_up or one.name == _ENCODER) and not calls and not sizes:
                 continue
+            if calls or not one.is_looked_up:
+                one.copied, one.changes = copy_network(one.module), held.adapters.changes
             one.is_looked_up = True
-            one.copied, one.changes = copy_network(one.module), held.adapters.changes
-            self._work.put(partial(self._obey, _Order(weakref.ref(held), one.name, calls)))
+            self._work.put(partial(self._obey, _Order(weakref.ref(held), one.name, calls, sizes)))
 
     def _run_worker(self) -> None:
         while (work := self._work.get()) is not None:
@@ -158,6 +219,9 @@ class Accelerator:
         with held.background:
             if not held.has_left and (order.calls or self._store.has_any()):
                 self._compile(held, held.accelerated[order.network], order.calls)
+            for size in order.sizes:
+                if not held.has_left and not self._is_closed:
+                    self._compile_size(held, held.accelerated[order.network], size)
             del held  # before whoever waits goes on
 
     def _compile(self, held: ResidentPipeline, one: AcceleratedNetwork, calls: Mapping[str, NetworkCall]) -> None:
@@ -208,6 +272,27 @@ class Accelerator:
         one.ready[stored.pattern] = compiled, stored
         one.refused.pop(stored.pattern, None)
 
+    def _compile_size(self, held: ResidentPipeline, one: AcceleratedNetwork, size: _Size) -> None:
+        """Compile a small network for one size alone; the next call of that size compares it."""
+        pattern, shapes = size
+        if pattern not in one.ready or size in one.sized:
+            return
+        compiled = [key for key, sized in one.sized.items() if sized is not None]
+        if len(compiled) >= _MOST_SIZES:
+            least = min(compiled, key=lambda key: one.uses[key])
+            if one.uses[least] >= one.uses[size]:
+                return
+            del one.sized[least]  # its memory is the next one's
+        elif not self._registry.reserve(held, one.bytes):
+            return
+        one.sized[size] = None
+        stored = one.ready[pattern][1]
+        try:
+            path = self._store.get_path(stored.digest, pattern)
+            one.sized[size] = SizedNetwork(CompiledNetwork(path, shapes))
+        except (RuntimeError, OSError, MemoryError) as error:
+            _log.warning("%s was not compiled for one size: %s", one.name, error)
+
     def _save(self, stored: StoredNetwork) -> None:
         """Write what was measured behind the job; `stored` itself may change meanwhile."""
         self._work.put(partial(self._write, replace(stored, measured=dict(stored.measured))))
@@ -218,24 +303,40 @@ class Accelerator:
 
 
 def _can_accelerate(held: ResidentPipeline) -> bool:
-    key = held.key
-    return (key.device, key.dtype, key.offloaded) == ("cpu", "float32", False) and openvino_network.is_available()
+    return held.key.device == "cpu" and not held.key.offloaded and openvino_network.is_available()
 
 
 def list_networks(pipe: Any, own: Any) -> dict[str, Any]:
-    """The networks of `pipe` that take most of its time, by name: the denoiser, and the decoder of the VAE unless that
-    is another than the checkpoint's `own`."""
-    found = {name: getattr(pipe, name, None) for name in ("unet", "transformer")}
+    """The networks of `pipe` in 32-bit floats that take most of its time, by name: the denoiser, the decoder and the
+    encoder of the VAE unless that is another than the checkpoint's `own`, or an upscaler's only one."""
+    found = {name: getattr(pipe, name, None) for name in _DENOISERS}
     vae = getattr(pipe, "vae", None)
     if vae is not None and vae is own.vae:
-        found["decoder"] = getattr(vae, "decoder", None)
-    return {name: module for name, module in found.items() if module is not None}
+        found |= {name: getattr(vae, name, None) for name in ("decoder", _ENCODER)}
+    found["upscaler"] = getattr(pipe, "model", None)
+    return {name: module for name, module in found.items() if module is not None and _is_in_32_bits(module)}
+
+
+def _is_in_32_bits(module: Any) -> bool:
+    import torch
+
+    return all(weight.dtype is torch.float32 for weight in module.parameters())
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What the networks of one pass share: the setting, what keeps a measurement, and `check`, which raises when the
+    job is to stop."""
+
+    choice: str
+    save: Callable[[StoredNetwork], None]
+    check: Callable[[], None]
 
 
 @contextmanager
-def _replace_forward(one: AcceleratedNetwork, choice: str, save: Callable[[StoredNetwork], None]) -> Iterator[None]:
+def _replace_forward(one: AcceleratedNetwork, shared: _Pass) -> Iterator[None]:
     before = vars(one.module).get("forward")
-    one.module.forward = _Forward(one, choice, save, one.module.forward)
+    one.module.forward = _Forward(one, shared, one.module.forward)
     try:
         yield
     finally:
@@ -248,12 +349,9 @@ def _replace_forward(one: AcceleratedNetwork, choice: str, save: Callable[[Store
 class _Forward:
     """A network's call for the length of one pass."""
 
-    def __init__(
-        self, one: AcceleratedNetwork, choice: str, save: Callable[[StoredNetwork], None], forward: Any
-    ) -> None:
+    def __init__(self, one: AcceleratedNetwork, shared: _Pass, forward: Any) -> None:
         self._one = one
-        self._choice = choice
-        self._save = save
+        self._shared = shared
         self._forward = forward
         self._marks: list[str | None] = []
 
@@ -273,14 +371,38 @@ class _Forward:
         measured = stored.measured.get(name_shapes(call.shapes))
         if measured is None or (not self._is_better(measured) and measured.samples < _MOST_SAMPLES):
             return self._measure(call, compiled, stored, lambda: self._forward(*arguments, **named))
-        found = self._run(call, compiled) if self._is_better(measured) else None
+        found = self._run_fastest(call, compiled, stored, measured) if self._is_better(measured) else None
         return self._forward(*arguments, **named) if found is None else _wrap_result(found, named)
 
-    def _run(self, call: NetworkCall, compiled: CompiledNetwork) -> torch.Tensor | None:
+    def _run_fastest(
+        self, call: NetworkCall, compiled: CompiledNetwork, stored: StoredNetwork, measured: Measurement
+    ) -> torch.Tensor | None:
+        """As `_run`, by the network for the call's size alone where there is one. Its first call is compared."""
+        sized = self._one.find_sized(call)
+        if sized is None or sized.is_checked:
+            return self._run(call, compiled if sized is None else sized.compiled, measured)
+        begin = time.perf_counter()
+        expected = self._run(call, compiled, measured)
+        seconds = time.perf_counter() - begin
+        if expected is None:
+            return None
+        found = self._try(call, sized.compiled, expected, seconds)
+        if found.accelerated < _LONG_CALL:
+            found = replace(self._try(call, sized.compiled, expected, seconds), error=found.error)
+        sized.is_checked = True
+        if found.error > _MOST_ERROR or found.gain < 1:
+            self._one.sized[call.pattern, call.shapes] = None
+            return expected
+        stored.measured[name_shapes(call.shapes)] = replace(measured, accelerated=found.accelerated)
+        self._shared.save(stored)
+        return expected
+
+    def _run(self, call: NetworkCall, compiled: CompiledNetwork, measured: Measurement) -> torch.Tensor | None:
         """The compiled network's answer; None when it fails, after which torch answers such calls."""
         one = self._one
         try:
-            return compiled.run(call.tensors)
+            # Looking whether the job goes on costs short calls more than it saves.
+            return compiled.run(call.tensors, self._shared.check if measured.accelerated > _LONG_CALL else None)
         except RuntimeError as error:
             _log.warning("%s is run by torch from now on: %s", one.name, error)
             one.refused[call.pattern] = str(error)
@@ -288,31 +410,48 @@ class _Forward:
             return None
 
     def _is_better(self, measured: Measurement) -> bool:
-        return measured.error <= _MOST_ERROR and (self._choice == "openvino" or measured.gain >= _LEAST_GAIN)
+        is_faster = self._shared.choice == "openvino" or measured.gain >= _LEAST_GAIN
+        return measured.error <= _MOST_ERROR and is_faster
 
     def _measure(
         self, call: NetworkCall, compiled: CompiledNetwork, stored: StoredNetwork, forward: Callable[[], Any]
     ) -> Any:
-        """The first call of a size is answered by both, the second time each is timed. Where nothing seems to be gained
-        the next calls are measured too: other work may have kept the cores busy."""
-        found = forward()
-        expected = _get_tensor(found)
-        if self._run(call, compiled) is None:
-            return found
+        """The first call of a size is answered by both, and again by both where that does not take long: the first time
+        has costs of its own. Where nothing seems to be gained the next calls are measured too: other work may have kept
+        the cores busy."""
         begin = time.perf_counter()
-        got = compiled.run(call.tensors)
-        between = time.perf_counter()
-        forward()
-        end = time.perf_counter()
-        largest = float(expected.abs().max()) or 1.0
-        error = float((got - expected).abs().max()) / largest
-        measured, shapes = Measurement(end - between, between - begin, error), name_shapes(call.shapes)
+        found = forward()
+        measured = self._try(call, compiled, _get_tensor(found), time.perf_counter() - begin)
+        if measured.torch < _LONG_CALL and measured.error <= _MOST_ERROR:
+            begin = time.perf_counter()
+            compiled.run(call.tensors)
+            between = time.perf_counter()
+            forward()
+            measured = replace(measured, torch=time.perf_counter() - between, accelerated=between - begin)
+        shapes = name_shapes(call.shapes)
         if shapes in stored.measured:
             measured = measured.combine(stored.measured[shapes])
         stored.measured[shapes] = measured
-        self._save(stored)
-        _log.info("%s by OpenVINO: %.2f times as fast, error %.1e", self._one.name, measured.gain, error)
+        self._shared.save(stored)
+        _log.info("%s by OpenVINO: %.2f times as fast, error %.1e", self._one.name, measured.gain, measured.error)
         return found
+
+    def _try(
+        self, call: NetworkCall, compiled: CompiledNetwork, expected: torch.Tensor, torch_seconds: float
+    ) -> Measurement:
+        """One call against what torch made of it. A size that the network cannot run, as it was traced for others, has
+        an endless error."""
+        begin = time.perf_counter()
+        try:
+            got = compiled.run(call.tensors, self._shared.check)
+        except RuntimeError as error:
+            _log.warning("%s is run by torch in this size: %s", self._one.name, error)
+            return Measurement(torch_seconds, 0.0, math.inf, _MOST_SAMPLES)
+        seconds = time.perf_counter() - begin
+        if got.shape != expected.shape:
+            return Measurement(torch_seconds, seconds, math.inf, _MOST_SAMPLES)
+        largest = float(expected.abs().max()) or 1.0
+        return Measurement(torch_seconds, seconds, float((got - expected).abs().max()) / largest)
 
 
 def _get_tensor(result: Any) -> Any:

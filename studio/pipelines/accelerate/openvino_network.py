@@ -6,16 +6,18 @@ import importlib.metadata
 import importlib.util
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.pipelines.accelerate.network_calls import NetworkCall
+from studio.pipelines.accelerate.network_calls import NetworkCall, Shapes
 
 if TYPE_CHECKING:
     import torch
 
 TITLE = "OpenVINO"
+_CHECK_MILLISECONDS = 50
 # OpenVINO would choose bfloat16 where the processor has it: other images than torch's.
 _OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
 
@@ -30,21 +32,26 @@ def get_version() -> str:
 
 
 class CompiledNetwork:
-    """A network that is ready to run calls of one pattern, of any size. Not for two threads at a time."""
+    """A network that is ready to run calls of one pattern, of any size or of one. Not for two threads at a time."""
 
-    def __init__(self, path: Path) -> None:
-        """Compile the network that `convert_network` wrote to `path`.
+    def __init__(self, path: Path, shapes: Shapes | None = None) -> None:
+        """Compile the network that `convert_network` wrote to `path`, for tensors of any size or of `shapes` alone.
 
         Raises:
             RuntimeError: it cannot be read or compiled.
         """
         import openvino
 
-        compiled = openvino.Core().compile_model(path, "CPU", _OPTIONS)
-        self._request = compiled.create_infer_request()
+        core = openvino.Core()
+        model = core.read_model(path)
+        if shapes is not None:
+            model.reshape({place: list(shape) for place, shape in enumerate(shapes)})
+        self._compiled = core.compile_model(model, "CPU", _OPTIONS)
+        self._request = self._compiled.create_infer_request()
 
-    def run(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The network's result for the tensors of a call.
+    def run(self, tensors: Sequence[torch.Tensor], check: Callable[[], None] | None = None) -> torch.Tensor:
+        """The network's result for the tensors of a call. `check` is called now and then, and what it raises ends the
+        call within a layer.
 
         Raises:
             RuntimeError: a size that it cannot run, or no memory.
@@ -52,8 +59,29 @@ class CompiledNetwork:
         import torch
 
         given = [tensor.detach().contiguous().numpy() for tensor in tensors]
-        found = self._request.infer(given, share_inputs=True, share_outputs=True)
-        return torch.from_numpy(found[0]).clone()  # the next call writes over it
+        if check is None:
+            found = self._request.infer(given, share_inputs=True, share_outputs=True)[0]
+        else:
+            self._request.start_async(given, share_inputs=True)
+            self._wait(check)
+            found = self._request.get_output_tensor(0).data
+        return torch.from_numpy(found).clone()  # the next call writes over it
+
+    def _wait(self, check: Callable[[], None]) -> None:
+        is_done = False
+        try:
+            while not (is_done := self._request.wait_for(_CHECK_MILLISECONDS)):
+                check()
+        finally:
+            if not is_done:
+                self._request.cancel()
+                with suppress(RuntimeError):  # that it was cancelled
+                    self._request.wait()  # it reads the call's tensors until then
+
+    def release_memory(self) -> None:
+        """Give back what the last call worked with; the next one takes it anew."""
+        with suppress(RuntimeError):  # a call has begun meanwhile
+            self._compiled.release_memory()
 
 
 def convert_network(network: Any, call: NetworkCall, path: Path) -> None:

@@ -92,8 +92,7 @@ class PassRunner:
             stack.enter_context(apply_torch_options(pipe, self.ctx.settings, self.ctx.add_notice))
             # before what steers the run is put around the networks; compiled ones do not see what changes inside
             if resources.accelerator is not None and not what.changes_networks:
-                choice = self.ctx.settings.accelerator
-                stack.enter_context(resources.accelerator.accelerate(held, pipe, choice, self.ctx.add_notice))
+                stack.enter_context(resources.accelerator.accelerate(held, pipe, self.ctx))
             stack.enter_context(embeddings.activate_embeddings(pipe, what.embeddings, self.ctx.add_notice))
             stack.enter_context(
                 device_memory.measure_peak(resources.device, lambda peak: self._record_peak(what, batch, peak))

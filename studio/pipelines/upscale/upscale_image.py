@@ -93,6 +93,10 @@ class Upscaler:
                 return device_memory.GIB // SMALLEST_TILE**2  # the smallest tiles are tried then
         return self._bytes_per_pixel
 
+    def prepare(self) -> None:
+        """Measure what a tile takes, ahead of the first one."""
+        _ = self.bytes_per_pixel
+
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, 3, h, w) in 0 to 1, to (n, 3, h·scale, w·scale) in 32-bit floats on the upscaler's device."""
         import torch

@@ -101,7 +101,12 @@ def _lease_file(
     resources.registry.drop_changed(key, name, add_notice)
     with resources.registry.lease(key, name, load_leased, expected=file.bytes * 2) as held:
         held.report_notices(add_notice)
-        yield held.pipe
+        if resources.accelerator is None or ctx is None:
+            yield held.pipe
+            return
+        held.pipe.prepare()  # with hooks, under which no network is accelerated
+        with resources.accelerator.accelerate(held, held.pipe, ctx):
+            yield held.pipe
 
 
 def _ignore_notice(text: str) -> None: ...

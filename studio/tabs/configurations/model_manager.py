@@ -20,7 +20,13 @@ from studio.tabs.common.tables import render_table
 
 DOWNLOAD_POLL_SECONDS = 1.0  # s between two looks at running downloads
 HASH_CHARACTERS = 10
-_NETWORK_TITLES = {"unet": "UNet", "transformer": "transformer", "decoder": "VAE"}
+_NETWORK_TITLES = {
+    "unet": "UNet",
+    "transformer": "transformer",
+    "decoder": "VAE",
+    "encoder": "VAE encoder",
+    "upscaler": "upscaler",
+}
 
 
 def build_models_panel(studio: Studio, page_context: PageContext) -> tuple[gr.HTML, gr.HTML, gr.Dropdown]:
