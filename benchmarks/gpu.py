@@ -22,8 +22,17 @@ OPTIONS = (
     {"attention": "flash"},
     {"attention": "efficient"},
     {"accelerator": "compile", "attention": "cudnn"},
+    {"fused_projections": True},
+    {"accelerator": "compile", "fused_projections": True},
+    {"precision": "float8"},
 )
-_PLAIN = {"accelerator": "none", "attention": "auto", "step_cache": 0.0}
+_PLAIN = {
+    "accelerator": "none",
+    "attention": "auto",
+    "step_cache": 0.0,
+    "fused_projections": False,
+    "precision": "auto",
+}
 
 
 def rows() -> Iterator[Row]:
@@ -42,7 +51,7 @@ def rows() -> Iterator[Row]:
         engine.start()
         request = GenerationRequest(model=MODEL, prompt="a red apple", seed=1, steps=20, width=512, height=512)
 
-        def measure(option: Mapping[str, str]) -> float:
+        def measure(option: Mapping[str, object]) -> float:
             store.change({**_PLAIN, **option})
             return time_job(engine, request)
 

@@ -19,6 +19,7 @@ from studio.core.request_choices import NoiseSource
 from studio.core.user import LOCAL_USER, User
 from studio.engine.engine import Engine
 from studio.engine.jobs.job import Job
+from tests.local_models import EMBEDDED
 
 STEPS = (Axis(parameter="Steps", values=("5", "6")),)
 
@@ -151,3 +152,34 @@ def test_images_that_were_drawn_ahead_and_lost_are_drawn_again(tmp_path: Path) -
         assert wait_until_final(found).status is Status.FINISHED
         assert read_image(found) == draw_fake_image(seed, 64, 64).tobytes()
     again.close()
+
+
+@pytest.mark.torch
+def test_a_real_model_draws_the_same_images_together_as_alone(tmp_path: Path) -> None:
+    from studio.core.settings import Settings
+    from studio.engine.settings_store import SettingsStore
+    from studio.wiring import build_studio
+
+    drawn: list[list[bytes]] = []
+    for number, together in enumerate((1, 4)):
+        folder = tmp_path / str(number)
+        settings = Settings(
+            outputs_dir=folder,
+            logs_dir=folder / "logs",
+            models_dir=EMBEDDED.parent,
+            device="cpu",
+            previews=False,
+            accelerator="none",
+            warm_up=False,
+            batch_jobs=together,
+        )
+        engine = build_studio(SettingsStore(settings)).engine
+        engine.start()
+        fields = {"model": "embedded", "prompt": "a red apple", "steps": 3, "width": 64, "height": 64}
+        jobs = [engine.submit(GenerationRequest(**fields, seed=seed), LOCAL_USER) for seed in range(4)]
+        for job in jobs:
+            wait_for_snapshot(job, lambda snapshot: snapshot.status.is_final, 200)
+        drawn.append([read_image(job) for job in jobs])
+        engine.close()
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 4

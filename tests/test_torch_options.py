@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from studio.core.errors import InvalidRequest
+from studio.core.ports import LoadOptions
+from studio.core.request import LoraUse
 from studio.core.settings import Settings
+from studio.core.weights import WeightFile, WeightKind
+from studio.pipelines.accelerate.small_weights import STORAGE, keep_weights_small
 from studio.pipelines.accelerate.torch_options import STEP_CACHE_NOTICE, apply_torch_options, compile_blocks
 from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
+from tests.test_lora import make_lora
 from tests.tiny_families import make_tiny_flux
 from tests.tiny_models import make_tiny_sd15
 
@@ -55,6 +61,77 @@ def test_compiled_blocks_draw_the_same_and_are_let_go(flux: Any) -> None:
     assert blocks[0]._compiled_call_impl is kept, "compiled once"
     draw(flux, Settings())
     assert blocks[0]._compiled_call_impl is None
+
+
+def test_fused_projections_draw_the_same_and_are_let_go(flux: Any, tmp_path: Path) -> None:
+    import diffusers
+
+    sd15 = diffusers.StableDiffusionPipeline.from_pretrained(make_tiny_sd15(tmp_path / "tiny"), local_files_only=True)
+    sd15.set_progress_bar_config(disable=True)
+    for pipe, network in ((flux, flux.transformer), (sd15, sd15.unet)):
+        weights = sum(weight.numel() for weight in network.parameters())
+        plain, _ = draw(pipe, Settings())
+        fused: list[bool] = []
+        with apply_torch_options(pipe, Settings(fused_projections=True), pytest.fail):
+            fused.append(any(hasattr(module, "to_qkv") for module in network.modules()))
+            again, _ = draw(pipe, Settings())
+        assert fused == [True]
+        assert np.abs(plain - again).max() <= 4 / 255
+        assert sum(weight.numel() for weight in network.parameters()) == weights
+        assert (draw(pipe, Settings())[0] == plain).all()
+
+
+def test_projections_are_not_fused_with_a_lora(tmp_path: Path) -> None:
+    tiny = make_tiny_sd15(tmp_path / "tiny")
+    lora = make_lora(tiny, tmp_path / "tiny-lora.safetensors")
+    file = WeightFile(name="tiny-lora", kind=WeightKind.LORA, path=lora, bytes=1, family="sd15")
+    images, notices = [], []
+    for fused in (True, False):
+        catalog = FolderCatalog({"tiny": tiny}, (file,))
+        backend, settings = make_local_pipelines(tmp_path / str(fused), catalog, fused_projections=fused)
+        ctx = RecordingContext(settings)
+        request = make_request(loras=(LoraUse(name="tiny-lora", weight=1.0),))
+        images.append(backend.render(request, make_seeds(1), ctx)[0].image.tobytes())
+        notices.append(ctx.notices)
+        backend.close()
+    assert images[0] == images[1]
+    assert ["were not used" in " ".join(said) for said in notices] == [True, False]
+
+
+def test_weights_in_eight_bits_take_less_memory_and_draw_nearly_the_same(tmp_path: Path) -> None:
+    catalog = FolderCatalog({"tiny": make_tiny_sd15(tmp_path / "tiny")})
+    images, sizes = [], []
+    for precision in ("auto", "float8"):
+        backend, settings = make_local_pipelines(tmp_path / precision, catalog, precision=precision)
+        image = backend.render(make_request(), make_seeds(1), RecordingContext(settings))[0].image
+        images.append(np.asarray(image, dtype=int))
+        sizes.append(backend.get_memory_report().resident[0].bytes)
+        backend.close()
+    assert sizes[1] < 0.9 * sizes[0]
+    difference = np.abs(images[0] - images[1])
+    assert 0 < difference.mean() < 8
+
+
+def test_weights_that_are_small_already_are_left_as_they_are(tmp_path: Path) -> None:
+    import diffusers
+
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(make_tiny_sd15(tmp_path / "tiny"), local_files_only=True)
+    options = LoadOptions(device="cpu", dtype="float32", storage=STORAGE)
+    for _ in range(2):
+        keep_weights_small(pipe, options)
+        assert {str(weight.dtype) for weight in pipe.unet.parameters()} == {"torch.float8_e4m3fn", "torch.float32"}
+
+
+def test_a_lora_is_refused_while_weights_are_in_eight_bits(tmp_path: Path) -> None:
+    tiny = make_tiny_sd15(tmp_path / "tiny")
+    lora = make_lora(tiny, tmp_path / "tiny-lora.safetensors")
+    file = WeightFile(name="tiny-lora", kind=WeightKind.LORA, path=lora, bytes=1, family="sd15")
+    backend, settings = make_local_pipelines(tmp_path, FolderCatalog({"tiny": tiny}, (file,)), precision="float8")
+    request = make_request(loras=(LoraUse(name="tiny-lora", weight=1.0),))
+    with pytest.raises(InvalidRequest, match="8 bits"):
+        backend.render(request, make_seeds(1), RecordingContext(settings))
+    assert backend.get_memory_report().resident == ()
+    backend.close()
 
 
 def test_a_network_without_repeated_blocks_says_so() -> None:

@@ -180,10 +180,17 @@ class Annotators(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """How to load a checkpoint: `device` is "cpu", "cuda" or "mps", `dtype` the name of a torch dtype."""
+    """How to load a checkpoint: `device` is "cpu", "cuda" or "mps", `dtype` names the torch dtype that is computed in,
+    `storage` that of the denoiser's weights where it is another."""
 
     device: str
     dtype: str
+    storage: str = ""
+
+    @property
+    def format(self) -> str:
+        """The names of both, by which a loaded checkpoint is told from one in another number format."""
+        return f"{self.dtype}/{self.storage}" if self.storage else self.dtype
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,9 @@ from typing import Any, Self, TypedDict, Unpack
 from studio.core.errors import InvalidRequest
 from studio.core.text_checks import check_name
 
+AUTOMATIC_PRECISIONS = ("auto", "float8")
+"""Precisions with which the device and the model decide in what format is computed."""
+
 
 class SettingLimits(TypedDict, total=False):
     """The limits of a value and when a change takes effect: numbers have `low` and `high`, words their `choices`.
@@ -63,9 +66,10 @@ class Settings:
     )
     precision: str = setting_field(
         "auto",
-        "Number format of weights. Automatic uses bfloat16 or float16 on a GPU and float32 on a CPU.",
+        "Number format of weights. Automatic uses bfloat16 or float16 on a GPU and float32 on a CPU. float8 keeps"
+        " weights in 8 bits and computes as automatic does: less memory, slightly other images, no LoRAs.",
         group="Models",
-        choices=("auto", "float32", "float16", "bfloat16"),
+        choices=("auto", "float32", "float16", "bfloat16", "float8"),
     )
     memory_budget_gb: float = setting_field(
         0.0,
@@ -80,6 +84,11 @@ class Settings:
         " torch compile a model's blocks, for GPUs.",
         group="Models",
         choices=("auto", "openvino", "compile", "none"),
+    )
+    fused_projections: bool = setting_field(
+        False,
+        "Compute query, key and value of attention as one product, for GPUs. Takes some more memory; not with LoRAs.",
+        group="Models",
     )
     attention: str = setting_field(
         "auto",

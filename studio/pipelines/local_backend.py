@@ -149,7 +149,7 @@ class LocalPipelines:
             report(f"Loading {title}")
             return load_checkpoint(spec, weight, options)
 
-        key = PipelineKey(model, options.device, options.dtype, stamp=read_stamp(weight.path))
+        key = PipelineKey(model, options.device, options.format, stamp=read_stamp(weight.path))
         self._registry.drop_changed(key, title, tell)
         with self._registry.lease(key, title, load, expected=weight.bytes):
             pass

@@ -30,6 +30,8 @@ def apply_torch_options(
         if network is not None:
             if not compile_blocks(network, settings.accelerator == "compile", **compile_options):
                 tell("This model has no blocks that can be compiled; it runs as without.")
+            if settings.fused_projections:
+                stack.enter_context(_fuse_projections(network, tell))
             if settings.step_cache > 0:
                 stack.enter_context(_skip_blocks(network, settings.step_cache, tell))
         stack.enter_context(prefer_attention(settings.attention))
@@ -50,6 +52,47 @@ def compile_blocks(network: Any, wanted: bool, **options: Any) -> bool:
     if any(block._compiled_call_impl is None for block in blocks):
         network.compile_repeated_blocks(**options)
     return True
+
+
+@contextmanager
+def _fuse_projections(network: Any, tell: Callable[[str], None]) -> Iterator[None]:
+    """One product for query, key and value. Made anew for each block, as LoRAs that are merged change the weights."""
+    if not hasattr(network, "fuse_qkv_projections") or _has_own_attention(network):
+        tell("Fused projections were not used: the model or something in this job has its own attention.")
+        yield
+        return
+    import torch
+
+    before = network.attn_processors
+    with torch.no_grad():
+        network.fuse_qkv_projections()
+    try:
+        yield
+    finally:
+        network.set_attn_processor(before)
+        for module in network.modules():
+            if getattr(module, "fused_projections", False):
+                _unfuse_projections(module)
+
+
+def _has_own_attention(network: Any) -> bool:
+    """Whether a LoRA or an adapter answers for an attention's projections."""
+    import torch
+
+    processors = network.attn_processors.values()
+    return any(isinstance(processor, torch.nn.Module) for processor in processors) or any(
+        hasattr(getattr(module, name, None), "base_layer")
+        for module in network.modules()
+        for name in ("to_q", "to_k", "to_v")
+    )
+
+
+def _unfuse_projections(attention: Any) -> None:
+    """diffusers' own leaves the fused weights in memory in some families."""
+    for name in ("to_qkv", "to_kv", "to_added_qkv"):
+        if hasattr(attention, name):
+            delattr(attention, name)
+    attention.fused_projections = False
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from studio.core.ports import ImageSeed, JobContext, LoadOptions
+from studio.core.ports import ImageSeed, JobContext
 from studio.pipelines import device_memory
 from studio.pipelines.accelerate.torch_options import apply_torch_options
 from studio.pipelines.catalog.file_stamps import read_stamp
@@ -53,9 +54,9 @@ class PassRunner:
         offloaded = oom_fallbacks.offloaded
         options = resources.options(what.spec)
         if offloaded:
-            options = LoadOptions(device="cpu", dtype=options.dtype)
+            options = dataclasses.replace(options, device="cpu")
         stamp = read_stamp(what.weight.path)
-        key = PipelineKey(what.model.id, options.device, options.dtype, offloaded, stamp)
+        key = PipelineKey(what.model.id, options.device, options.format, offloaded, stamp)
         resources.registry.drop_changed(key, what.model.title, self.ctx.add_notice)
         oom_fallbacks.working = key
         working = resources.peaks.get_expected_peak(what.model.id, *what.size, batch)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from studio.core.errors import InvalidRequest
 from studio.core.model import Feature, Model
 from studio.core.ports import Annotators, LoadOptions, PipelineSpec
 from studio.core.regions import list_regions
 from studio.core.request import GenerationRequest, LoraUse
+from studio.core.settings import AUTOMATIC_PRECISIONS
 from studio.core.weight_reading import disable_mapping
 from studio.core.weights import WeightFile, WeightKind
+from studio.pipelines.accelerate.small_weights import STORAGE, keep_weights_small
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.device_memory import PeakStore
 from studio.pipelines.load_errors import translate_load_errors
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Resources:
-    """Resources of all calls. `device` is "cpu", "cuda" or "mps"; `precision` a torch dtype's name or "auto"."""
+    """Resources of all calls. `device` is "cpu", "cuda" or "mps"; `precision` the setting of that name."""
 
     catalog: Catalog
     registry: PipelineRegistry
@@ -45,11 +48,12 @@ class Resources:
 
     def options(self, spec: PipelineSpec) -> LoadOptions:
         """Device and number format of a load: float16 for the CLIP families on a graphics card, whose weights were made
-        in it, bfloat16 for the rest, float32 on a CPU."""
+        in it, bfloat16 for the rest, float32 on a CPU. With "float8" the weights are kept in 8 bits."""
         precision = self.precision
-        if precision == "auto":
+        if precision in AUTOMATIC_PRECISIONS:
             precision = "float32" if self.device == "cpu" else "float16" if spec.clip else "bfloat16"
-        return LoadOptions(device=self.device, dtype=precision)
+        storage = STORAGE if self.precision == "float8" else ""
+        return LoadOptions(device=self.device, dtype=precision, storage=storage)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +105,11 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
     )
     list_regions(request)  # a prompt that does not fit them is refused before anything is loaded
     loras = find_loras(catalog, request.loras, spec.family, model.title)
+    if loras and resources.precision == "float8":
+        raise InvalidRequest(
+            "LoRAs cannot be used while weights are kept in 8 bits.",
+            hint="Remove the LoRAs, or choose another precision in Configurations.",
+        )
     files: list[WeightFile] = []
     if spec.clip and Feature.EMBEDDING in model.features:
         request, files = embeddings.find_embeddings(request, catalog.weights(), spec.family)
@@ -150,4 +159,6 @@ def load_checkpoint(spec: PipelineSpec, weight: WeightFile, options: LoadOptions
         pipe = spec.load(weight, options)
         if not weight.is_folder:
             report_unused_weights(weight.name, weight.header or read_header(weight.path), pipe)
-        return pipe
+    if options.storage:
+        keep_weights_small(pipe, options)
+    return pipe

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import ModelBroken
+from studio.core.settings import AUTOMATIC_PRECISIONS
 from studio.core.weight_reading import read_tensors
 from studio.core.weights import WeightFile
 from studio.pipelines import device_memory
@@ -102,7 +103,8 @@ def choose_dtype(network: Any, device: str, wanted: str) -> Any:
     the architecture cannot, bfloat16 in place of float16, or float32."""
     import torch
 
-    name = {"cpu": "float32", "mps": "float32"}.get(device, "float16") if wanted == "auto" else wanted
+    automatic = wanted in AUTOMATIC_PRECISIONS
+    name = {"cpu": "float32", "mps": "float32"}.get(device, "float16") if automatic else wanted
     if name == "float16" and not network.supports_half:
         name = "bfloat16"
     if name == "bfloat16" and not network.supports_bfloat16:
