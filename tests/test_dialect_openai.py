@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from fakes import draw_fake_image
 from PIL import Image
 from serving import RunningStudio, wait_until
 
+from studio.api.job_waiting import WaiterPool
 from studio.core.errors import ModelBroken
+from studio.core.events import Snapshot
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER
 from studio.engine.api_tokens import TokenScope
@@ -84,6 +88,29 @@ def test_a_stream_sends_previews_and_then_the_image(tmp_path: Path) -> None:
         assert last.type == "image_generation.completed"
         assert decode_image(last.b64_json).tobytes() == draw_fake_image(5, 64, 64).tobytes()
         assert last.usage.total_tokens == 0
+
+
+def test_a_stream_sends_no_preview_behind_its_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = WaiterPool.stream_snapshots
+
+    async def stream_late(*args: Any) -> AsyncIterator[Snapshot]:
+        async for now in stream(*args):
+            if now.assets:  # as a slow reader sees it: the image together with its last preview
+                yield now
+
+    monkeypatch.setattr(WaiterPool, "stream_snapshots", stream_late)
+    with serve_dialects(tmp_path, backend=make_backend(held=True), preview_interval=60.0) as served:
+        body = {"prompt": "x", "n": 2, "size": "64x64", "stream": True, "partial_images": 3}
+        client, answers = served.open_client(), list[str]()
+        thread = threading.Thread(target=lambda: answers.append(client.post("/v1/images/generations", json=body).text))
+        thread.start()
+        served.backend.release(4)
+        wait_until(lambda: any(job.snapshot.assets for job in served.studio.engine.jobs(LOCAL_USER, 5)))
+        time.sleep(0.3)  # until the stream has seen it
+        served.backend.release(4)
+        thread.join(30)
+    kinds = [line[7:] for line in answers[0].splitlines() if line.startswith("event: ")]
+    assert kinds == ["image_generation.completed"] * 2
 
 
 def test_a_stream_that_is_given_up_leaves_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ class _DrawingRoutes:
             async for now in self._jobs.waiters.stream_snapshots(job, request, MAX_JOB_SECONDS):
                 for asset in now.assets[finished:]:
                     yield await self._format_completed(asset, order, kind)
-                    finished, sent = finished + 1, 0
+                    finished, sent, shown = finished + 1, 0, now.preview  # which was of that image
                 if now.preview is not None and now.preview != shown and sent < order.partials:
                     event = await anyio.to_thread.run_sync(_format_partial, now.preview, sent, order, kind)
                     shown = now.preview
