@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from studio.core.request import Hires
 from studio.pipelines.run.image_noise import slerp
-from studio.pipelines.run.noise import make_generators
+from studio.pipelines.run.noise import make_generators, patch_first_noise
 from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
 from tests.tiny_models import make_tiny_sd15
 
@@ -76,3 +78,18 @@ def test_slerp_keeps_the_length_of_noise() -> None:
 
     low, high = (torch.randn((1, 4, 64, 64), generator=one) for one in make_generators([1, 2]))
     assert abs(float(slerp(low, high, 0.5).std()) - 1) < 0.03
+
+
+class PlainScheduler:
+    """Adds numbers in the place of latents."""
+
+    def add_noise(self, original_samples: float, noise: float, timesteps: float) -> float:
+        return original_samples + noise * timesteps
+
+
+def test_two_changes_of_the_first_noise_are_both_made_once() -> None:
+    scheduler: Any = PlainScheduler()
+    patch_first_noise(scheduler, lambda latents, noise: (latents, noise + 1))
+    patch_first_noise(scheduler, lambda latents, noise: (latents * 2, noise))
+    assert scheduler.add_noise(10, 1, 3) == 10 * 2 + (1 + 1) * 3
+    assert scheduler.add_noise(10, noise=1, timesteps=3) == 10 + 1 * 3

@@ -93,12 +93,14 @@ def _vary_first_noise(pipe: Any, others: list[torch.Generator], strength: float)
 
 def patch_first_noise(scheduler: Any, change: Callable[[torch.Tensor, torch.Tensor], tuple[Any, Any]]) -> None:
     """img2img and inpainting add their first noise through the scheduler: let the latents and the noise of that call be
-    what `change` makes of them. Inpainting adds noise again later, to what is not masked; that is left as it is."""
+    what `change` makes of them, before the changes that are there already. Inpainting adds noise again later, to what
+    is not masked; that is left as it is."""
     name = "scale_noise" if hasattr(scheduler, "scale_noise") else "add_noise"
     add = getattr(scheduler, name)
     signature = inspect.signature(add)
     latents = next(iter(signature.parameters))  # "original_samples" or "sample"
 
+    @functools.wraps(add)  # with its signature, for the next change
     def add_changed_noise(*args: Any, **kwargs: Any) -> Any:
         setattr(scheduler, name, add)
         given = signature.bind(*args, **kwargs).arguments
