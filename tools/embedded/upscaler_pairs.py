@@ -112,11 +112,10 @@ def sample_patches(pairs: Pairs, rng: np.random.Generator) -> tuple[torch.Tensor
     factor = pairs.targets.shape[1] // IMAGE_SIZE
     inputs, targets = [], []
     for number in rng.integers(0, len(pairs.inputs) - pairs.held, BATCH):
-        for _ in range(4):
-            top, left = rng.integers(0, IMAGE_SIZE - PATCH + 1, 2)
-            small = pairs.inputs[number, top : top + PATCH, left : left + PATCH]
-            if np.ptp(small) > 60:
-                break
+        places = [tuple(rng.integers(0, IMAGE_SIZE - PATCH + 1, 2)) for _ in range(4)]
+        cuts = [pairs.inputs[number, top : top + PATCH, left : left + PATCH] for top, left in places]
+        best = next((place for place in range(3) if np.ptp(cuts[place]) > 60), 3)
+        (top, left), small = places[best], cuts[best]
         large = pairs.targets[number, top * factor : (top + PATCH) * factor, left * factor : (left + PATCH) * factor]
         inputs.append(small)
         targets.append(large)
