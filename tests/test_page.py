@@ -16,11 +16,12 @@ import pytest
 from fakes import FakeBackend, open_engine
 from gradio_client import Client
 from PIL import Image
-from serving import PASSWORDS, RunningStudio, serve_studio
+from serving import PASSWORDS, RunningStudio, serve_studio, wait_until
 
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.user import LOCAL_USER
+from studio.engine.plugins import discover
 from studio.engine.storage import outputs as outputs_module
 from studio.page import list_tabs, mount
 from studio.pipelines.catalog.catalog import Catalog
@@ -28,6 +29,7 @@ from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.local_backend import LocalPipelines
 from studio.tabs.common.run_job import JobPanel, build_save_again_button, run_request, wire_save_again
 from tests.access import find_blocks
+from tests.test_merging import save_checkpoint
 
 BUILD = """
 import sys
@@ -130,18 +132,21 @@ ADMIN_BUTTONS = {
     "cancel-download": "org/name",
     "fetch-offer": "u2netp",
     "cancel-offer": "u2netp",
+    "merge-start": "A",
+    "merge-stop": None,
     "save-settings": {"log_level": "debug"},
 }
 
 
-def click(client: httpx.Client, config: dict[str, Any], button: str) -> httpx.Response:
+def click(client: httpx.Client, config: dict[str, Any], button: str, *more: Any) -> httpx.Response:
     """Queue the click event of the button with that element id, as any script with a session could."""
     number = next(one["id"] for one in config["components"] if one["props"].get("elem_id") == button)
     events = config["dependencies"]
     event = next(one for one in events if [number, "click"] in one["targets"])
     if not event["backend_fn"]:  # the browser gathers the form; what follows it calls the server
         event = next(one for one in events if one["trigger_after"] == event["id"])
-    data = [ADMIN_BUTTONS[button], *[None] * (len(event["inputs"]) - 1)]
+    given = [ADMIN_BUTTONS[button], *more]
+    data = [*given, *[None] * (len(event["inputs"]) - len(given))]
     body = {"data": data, "fn_index": event["id"], "session_hash": f"session-{button}"}
     return client.post("/gradio_api/queue/join", json=body)
 
@@ -159,7 +164,7 @@ class WatchedStore:
         self.calls: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("load", "unload", "sha256", "refresh", "download", "cancel_download", "fetch"):
+        if name in ("load", "unload", "sha256", "refresh", "download", "cancel_download", "fetch", "merge"):
             self.calls.append(name)
         return getattr(self._inner, name)
 
@@ -190,6 +195,28 @@ def test_an_administrator_refreshes_the_models(tmp_path: Path) -> None:
         assert click(client, client.get("/config").json(), "refresh-models").status_code == 200
         assert '"success":true' in read_result(client, "refresh-models")
         assert watched.calls == ["refresh"]
+
+
+@pytest.mark.torch
+def test_an_administrator_merges_checkpoints(tmp_path: Path) -> None:
+    import torch
+
+    folder = tmp_path / "models"
+    folder.mkdir()
+    context = {"model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": torch.zeros(8, 768)}
+    for name, value in (("A", 1.0), ("B", 3.0)):
+        save_checkpoint(folder, name, value, tensors=context)
+    catalog = Catalog(folder, list(discover("studio.pipelines.families", "PIPELINE")), folder / ".cache")
+    models = LocalPipelines(lambda: Settings(models_dir=folder), catalog, Hub(folder, lambda: True, catalog.refresh))
+    with serve_studio(tmp_path, users=True, page=mount, models=models, default_model="fake") as served:
+        client = served.open_client("root")
+        values = "B", "", "weighted sum", 0.5, "M00: 1", "as in A", "half"
+        assert click(client, client.get("/config").json(), "merge-start", *values).status_code == 200
+        answer = read_result(client, "merge-start")
+        assert '"success":true' in answer, answer
+        wait_until(lambda: all(one.finished for one in models.list_downloads()))
+        assert [(one.repo_id, one.error) for one in models.list_downloads()] == [("half", "")]
+        assert "half" in [weight.name for weight in models.weights()], "it is listed at once"
 
 
 def test_no_setting_lies_in_the_page_of_somebody_else(tmp_path: Path) -> None:
