@@ -17,6 +17,7 @@ from PIL import Image
 from serving import PASSWORDS, RunningStudio, wait_until
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from studio.api.dialects.comfyui.executions import MAX_SOCKETS_OF_USER, Sockets
 from studio.api.dialects.comfyui.user_files import UserFiles, clean_folder, clean_name
@@ -419,7 +420,7 @@ def test_graphs_files_and_messages_are_each_users_own(tmp_path: Path) -> None:
 def test_a_foreign_page_opens_no_socket_and_reads_nothing(served: RunningStudio, client: httpx.Client) -> None:
     address = served.url.replace("http", "ws") + "/ws?clientId=x"
     with pytest.raises(InvalidStatus):
-        connect(address, origin="https://evil.example").recv(5)
+        connect(address, origin=Origin("https://evil.example")).recv(5)
     with pytest.raises(InvalidStatus):
         connect(served.url.replace("http", "ws") + "/gradio_api/queue/join").recv(5)
     headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
