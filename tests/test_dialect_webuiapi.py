@@ -196,7 +196,8 @@ def test_images_are_enlarged_read_and_turned_into_maps(served: RunningStudio, ap
     maps = api.controlnet_detect(images=[PICTURE, PICTURE], module="canny")
     assert (len(maps.images), maps.info) == (2, "Success")
     unit = webuiapi.ControlNetUnit(image=PICTURE, module="canny", model="edges", control_mode=2)
-    assert len(api.txt2img(prompt="x", controlnet_units=[unit], **SIZE).images) == 2
+    scripts: dict[str, Any] = {}  # the client would put the unit into its default, for all later calls
+    assert len(api.txt2img(prompt="x", controlnet_units=[unit], alwayson_scripts=scripts, **SIZE).images) == 2
     with pytest.raises(RuntimeError, match="Model not found"):
         api.interrogate(image=PICTURE)
 
