@@ -1,4 +1,4 @@
-"""The script that scores the APIs of a running studio, against one with fake models."""
+"""The script that scores the APIs of a running studio, against a whole one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from dialect_studio import serve_dialects
+from whole_studio import serve_whole_studio
 
 from studio.engine.api_tokens import TokenScope
 from tools import conformance
@@ -43,6 +44,16 @@ def read_scores(told: str) -> dict[str, tuple[int, int]]:
     """(passed, of) by API."""
     scores = [line.rpartition(": ") for line in told.splitlines() if not line.startswith(" ")]
     return {api: (int(score.split()[0]), int(score.split()[2])) for api, _, score in scores}
+
+
+@pytest.mark.torch
+def test_the_whole_studio_passes_all_checks_of_every_api(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serve_whole_studio(tmp_path, users=True, preview_interval=0.1, accelerator="none") as served:
+        token = served.studio.engine.tokens.create("ann", "conformance", TokenScope.GENERATE)
+        status = conformance.main([served.url, "--token", token])
+    told = capsys.readouterr().out
+    assert status == 0, told
+    assert {api: passed for api, (passed, _) in read_scores(told).items() if api != "All"} == COUNTS
 
 
 def test_users_pass_with_a_token_what_needs_no_real_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
