@@ -266,6 +266,7 @@ def test_every_field_reaches_the_request() -> None:
             "negative_weight": 0.9,
             "model": "m",
             "aspect_ratio": "16:9",
+            "enlarge": True,
             "count": 2,
             "batch_size": 2,
             "seed": 3,

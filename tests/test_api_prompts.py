@@ -322,8 +322,8 @@ def test_a_brief_costs_nothing_where_nothing_may_be_spent(ann: httpx.Client, ser
 def test_a_brief_that_takes_too_long_still_has_what_the_rules_know(ann: httpx.Client, served: RunningStudio) -> None:
     with chatting(served, stall("a"), seconds=1.0):
         answer = ann.post(f"{API}/analyze-context", json=BRIEF)
+    assert (answer.status_code, answer.json()["code"]) == (504, "LLM_TIMEOUT"), answer.text
     details = answer.json()["details"]
-    assert (answer.status_code, answer.json()["code"]) == (504, "LLM_TIMEOUT")
     assert (details["seconds"], details["stage"]) == (1.0, "answer")
     assert details["classification"]["territories"] == ["PT"]
     assert len(details["prompts"]) == 3

@@ -599,7 +599,7 @@ def test_a_pass_that_two_machines_are_lost_with_is_given_to_no_third(tmp_path: P
     assert len(asked) == 2
 
 
-@pytest.mark.parametrize("state", [b"[]", b"{}", b'{"protocol":2}', b'{"protocol":1,"models":[{}]}', b"no"])
+@pytest.mark.parametrize("state", [b"[]", b"{}", b'{"protocol":1}', b'{"protocol":2,"models":[{}]}', b"no"])
 def test_a_machine_of_another_kind_has_no_models(state: bytes) -> None:
     with serve_liar(b"", state) as url:
         transport = HttpTransport()

@@ -71,4 +71,4 @@ def test_a_model_offers_what_its_files_can_do() -> None:
     assert Task.STYLE_TRANSFER in style.tasks
     assert Feature.REFERENCE in style.features
     masked = dataclasses.replace(model, tasks=frozenset({Task.INPAINT}))
-    assert control_tasks.add_control_tasks(masked, (file("edges"),), FACTS).tasks == {Task.INPAINT}
+    assert control_tasks.add_control_tasks(masked, (file("edges"),), FACTS).tasks == {Task.INPAINT, Task.DETAIL}

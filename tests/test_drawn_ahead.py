@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fakes import DEADLINE, FakeBackend, draw_fake_image, open_engine, wait_for_snapshot, wait_until_final
 from PIL import Image
@@ -21,6 +22,7 @@ from studio.engine.engine import Engine
 from studio.engine.jobs.job import Job
 from tests.local_models import EMBEDDED
 
+MOST_LEVELS = 1  # of 255: a processor multiplies several images in another order than one
 STEPS = (Axis(parameter="Steps", values=("5", "6")),)
 
 
@@ -155,7 +157,7 @@ def test_images_that_were_drawn_ahead_and_lost_are_drawn_again(tmp_path: Path) -
 
 
 @pytest.mark.torch
-def test_a_real_model_draws_the_same_images_together_as_alone(tmp_path: Path) -> None:
+def test_a_real_model_draws_nearly_the_same_images_together_as_alone(tmp_path: Path) -> None:
     from studio.core.settings import Settings
     from studio.engine.settings_store import SettingsStore
     from studio.wiring import build_studio
@@ -181,5 +183,6 @@ def test_a_real_model_draws_the_same_images_together_as_alone(tmp_path: Path) ->
             wait_for_snapshot(job, lambda snapshot: snapshot.status.is_final, 200)
         drawn.append([read_image(job) for job in jobs])
         engine.close()
-    assert drawn[0] == drawn[1]
+    alone, together = (np.array([[*image] for image in images], dtype=np.int16) for images in drawn)
+    assert np.abs(alone - together).max() <= MOST_LEVELS
     assert len(set(drawn[0])) == 4

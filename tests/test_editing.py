@@ -229,7 +229,7 @@ def test_single_files_are_told_by_their_channels_and_loaded_whole(
     )
     (model,) = studio.backend.models()
     assert model.problem == ""
-    assert model.tasks == ({Task.EDIT} if channels == 8 else _parts.MASKED_TASKS)
+    assert model.tasks == ({Task.EDIT} if channels == 8 else _parts.MASKED_TASKS | {Task.DETAIL})
     weight = studio.catalog.checkpoint("one")
     pipe = studio.catalog.spec(weight).load(weight, LoadOptions(device="cpu", dtype="float32"))
     assert torch.equal(pipe.unet.conv_in.weight, tensors[name])

@@ -212,7 +212,7 @@ def test_models_made_for_masks_say_so(studio: EditingStudio) -> None:
     models = {model.id: model for model in studio.backend.models()}
     for name in MADE_FOR_IT:
         assert models[name].problem == ""
-        assert models[name].tasks == {Task.INPAINT, Task.OUTPAINT, Task.ERASE}
+        assert models[name].tasks == {Task.INPAINT, Task.OUTPAINT, Task.ERASE, Task.DETAIL}
         assert Feature.HIRES not in models[name].features
         assert Feature.STRENGTH in models[name].features
 

@@ -39,7 +39,7 @@ SIZES = {
     "tiny": Sizes(liked=((128, 128),), multiple=8, smallest=64, largest=256, max_pixels=192 * 192),
 }
 STORY = "instagram.story"
-FOLDS = ("make-for", "i2i-make-for")
+ACCORDIONS = ("make-for", "i2i-make-for")
 
 
 def of(width: int, height: int) -> Format:
@@ -181,11 +181,12 @@ def test_each_user_finds_formats_of_ones_own_in_the_lists_of_every_form(tmp_path
         for name, wanted in (("ann", {"own.shop_tile", "own.house_banner"}), ("bob", {"own.house_banner"})):
             client = served.open_client(name)
             config = client.get("/config").json()
-            folds = {one["id"] for one in config["components"] if one["props"].get("elem_id") in FOLDS}
+            accordions = {one["id"] for one in config["components"] if one["props"].get("elem_id") in ACCORDIONS}
             events = [
                 event
                 for event in config["dependencies"]
-                if any(number in folds and kind == "expand" for number, kind in event["targets"])
+                if event["backend_fn"]
+                and any(number in accordions and kind == "expand" for number, kind in event["targets"])
             ]
             assert len(events) == 2
             for event in events:

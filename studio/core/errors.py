@@ -68,6 +68,8 @@ class InvalidRequest(StudioError):
 class NothingFound(InvalidRequest):
     """What was searched for is not in the image."""
 
+    title = "Nothing found"
+
 
 class BadImage(InvalidRequest):
     code = "BAD_IMAGE"

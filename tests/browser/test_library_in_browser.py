@@ -401,7 +401,8 @@ def test_the_start_page_shows_work_and_images_and_leads_on(library: OpenLibrary)
     page.click(".brand")
     expect(page.locator(".home-thumb")).to_have_count(5)
     expect(page.locator(".home-job")).to_contain_text("a long way")
-    page.click(".home-job >> text=Stop")
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        page.click(".home-job >> text=Stop")
     library.served.backend.release(1)
     expect(page.locator(".home-job")).to_have_count(0)
     library.served.backend.held = False

@@ -82,6 +82,7 @@ def test_keys_act_on_the_shown_image(opener: Opener) -> None:
     window = opener.open_window(opener.serve())
     page = window.open()
     generate(window, "a pear", count=3)
+    expect(page.locator("#result .heart")).to_be_visible()
     page.evaluate("document.activeElement.blur()")
     frames = page.locator("#result .frame")
     page.keyboard.press("ArrowRight")
