@@ -416,18 +416,14 @@ class _Forward:
     def _measure(
         self, call: NetworkCall, compiled: CompiledNetwork, stored: StoredNetwork, forward: Callable[[], Any]
     ) -> Any:
-        """The first call of a size is answered by both, and again by both where that does not take long: the first time
-        has costs of its own. Where nothing seems to be gained the next calls are measured too: other work may have kept
-        the cores busy."""
+        """The first call of a size is answered by both, and again by both where that does not take long. Where nothing
+        seems to be gained the next calls are measured too: other work may have kept the cores busy."""
         begin = time.perf_counter()
         found = forward()
         measured = self._try(call, compiled, _get_tensor(found), time.perf_counter() - begin)
         if measured.torch < _LONG_CALL and measured.error <= _MOST_ERROR:
-            begin = time.perf_counter()
-            compiled.run(call.tensors)
-            between = time.perf_counter()
-            forward()
-            measured = replace(measured, torch=time.perf_counter() - between, accelerated=between - begin)
+            accelerated = _time_second(lambda: compiled.run(call.tensors))
+            measured = replace(measured, torch=_time_second(forward), accelerated=accelerated)
         shapes = name_shapes(call.shapes)
         if shapes in stored.measured:
             measured = measured.combine(stored.measured[shapes])
@@ -452,6 +448,15 @@ class _Forward:
             return Measurement(torch_seconds, seconds, math.inf, _MOST_SAMPLES)
         largest = float(expected.abs().max()) or 1.0
         return Measurement(torch_seconds, seconds, float((got - expected).abs().max()) / largest)
+
+
+def _time_second(run: Callable[[], Any]) -> float:
+    """Seconds of the second of two calls: the first one has costs of its own, and meets the threads of what ran before,
+    which still wait for work on the same cores."""
+    run()
+    begin = time.perf_counter()
+    run()
+    return time.perf_counter() - begin
 
 
 def _get_tensor(result: Any) -> Any:

@@ -174,8 +174,10 @@ def _render_memory(studio: Studio) -> str:
         for one in report.resident
     )
     rows = "".join(
-        f"<tr><td>{escape(one.title)}</td><td>{format_size(one.bytes)}</td>"
-        f"<td>{'in use' if one.in_use else f'idle for {one.idle:.0f} s'}</td><td>{_describe_gains(one.gains)}</td></tr>"
+        f'<tr><td data-label="In memory">{escape(one.title)}</td>'
+        f'<td data-label="Size">{format_size(one.bytes)}</td>'
+        f'<td data-label="State">{"in use" if one.in_use else f"idle for {one.idle:.0f} s"}</td>'
+        f'<td data-label="Faster by">{_describe_gains(one.gains) or "–"}</td></tr>'
         for one in report.resident
     )
     text = (
@@ -184,7 +186,7 @@ def _render_memory(studio: Studio) -> str:
     )
     return (
         f'<p class="note">{escape(text)}</p><div class="meter" role="img"'
-        f' aria-label="{escape(text)}">{bars}</div><table class="plain">{rows}</table>'
+        f' aria-label="{escape(text)}">{bars}</div><table class="plain as-cards">{rows}</table>'
     )
 
 
