@@ -1,4 +1,4 @@
-"""Waiting jobs that are drawn together: the same images as alone, and nothing lost when one of them ends early."""
+"""Waiting jobs that are drawn together: the images of each alone, and nothing lost when one of them ends early."""
 
 from __future__ import annotations
 
