@@ -135,7 +135,7 @@ def _make_refusal(machine: Machine, status: int, content: bytes) -> StudioError:
             f"{machine.url} does not accept the token.", hint="Set CLUSTER_TOKEN to a token of that studio."
         )
     if status == 404:
-        return InvalidRequest(f"{machine.url} draws for nobody.", hint="Start that studio with --replica.")
+        return InvalidRequest(f"{machine.url} does not generate for others.", hint="Start that studio with --replica.")
     try:
         text = str(json.loads(content)["error"])[:_MAX_REFUSAL]
     except (ValueError, KeyError, TypeError, RecursionError):

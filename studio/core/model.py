@@ -245,7 +245,7 @@ class Model:
         if max(width, height) > MAX_SIDE:
             raise InvalidRequest(
                 f"The enlarged image would be {width}×{height}; the limit is {MAX_SIDE} px per side.",
-                hint="Draw a smaller image, or switch enlarging off.",
+                hint="Choose a smaller size, or switch enlarging off.",
             )
 
     def _check_size(self, width: int, height: int, *, what: str) -> None:

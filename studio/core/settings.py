@@ -334,8 +334,8 @@ class Settings:
     max_megapixels: int = setting_field(64, "Maximum image size, in megapixels.", group="Server", low=1, high=400)
     batch_jobs: int = setting_field(
         1,
-        "Images that waiting jobs of one user draw together when only their seeds differ. Faster for small images and"
-        " on GPUs; needs the memory of a batch, and the first image comes with the last.",
+        "Images of waiting jobs of one user that are made at once when only their seeds differ. Faster for small images"
+        " and on GPUs; needs the memory of a batch, and the first image comes with the last.",
         group="Models",
         low=1,
         high=16,

@@ -22,7 +22,7 @@ _CLASSES = (
 )
 _REFINER_CLASS = "StableDiffusionXLImg2ImgPipeline"
 _REFINER_FEATURES = _parts.INPAINT_FEATURES - {Feature.LORA, Feature.EMBEDDING}
-_REFINER_NOTE = "A refiner: it draws the last part of another model's images, or images over."
+_REFINER_NOTE = "A refiner: it generates the last part of another model's images, or changes images."
 _TRAINED = (
     (1024, 1024),
     (896, 1152),

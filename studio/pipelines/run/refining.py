@@ -48,7 +48,7 @@ def check_refiner(model: Model, refiner: Model) -> None:
         )
     if Task.IMG2IMG not in refiner.tasks:
         raise InvalidRequest(
-            f"{refiner.title} draws from masks or instructions only.", hint="Choose another checkpoint as the refiner."
+            f"{refiner.title} works from masks or instructions only.", hint="Choose another checkpoint as the refiner."
         )
 
 

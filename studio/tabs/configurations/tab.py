@@ -47,7 +47,7 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
             with _build_page("models"):
                 gr.Markdown("### Downloadable weights")
                 weights_panel = weight_downloads.build_weights_panel(studio)
-            with _build_page("models"), gr.Accordion("Merge checkpoints", open=False, elem_id="merge-fold"):
+            with _build_page("models"), gr.Accordion("Merge checkpoints", open=False, elem_id="merge-checkpoints"):
                 merge = merge_panel.build_merge_panel(studio)
             with _build_page("cloud"):
                 gr.Markdown("### Cloud providers and spending")

@@ -54,7 +54,7 @@ def read_adetailer(arguments: Any, models: Sequence[Model]) -> ADetailerUse:
         InvalidRequest: no list, a detector without a counterpart, or a sampler that is none.
     """
     if not isinstance(arguments, list):
-        raise InvalidRequest("The arguments of ADetailer are no list.", hint="Send a list of objects.")
+        raise InvalidRequest("The arguments of ADetailer are not a list.", hint="Send a list of objects.")
     given = cast("list[Any]", arguments)
     switches = [one for one in given if isinstance(one, bool)]
     if switches and not switches[0]:

@@ -26,7 +26,7 @@ def read_regional_prompter(arguments: Any, prompt: str) -> dict[str, Any]:
         InvalidRequest: no list, a mode without a counterpart, or a prompt that does not fit the regions.
     """
     if not isinstance(arguments, list):
-        raise InvalidRequest("The arguments of Regional Prompter are no list.", hint="Send a list.")
+        raise InvalidRequest("The arguments of Regional Prompter are not a list.", hint="Send a list.")
     given = cast("list[Any]", arguments)
     if not given or given[0] is not True:
         return {}
