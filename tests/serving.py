@@ -170,6 +170,15 @@ def serve_studio(
     backend = backend or FakeBackend()
     studio = make_studio(folder, backend, **settings)
     app = build_app(studio, lambda app: page(app, studio), make_users(folder) if users else None, openid)
+    with run_server(app, studio, backend) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def run_server(
+    app: StudioApp, studio: Studio, backend: Any, *, end_seconds: float = DEADLINE
+) -> Iterator[RunningStudio]:
+    """Start `studio` and its server, and end both after at most `end_seconds`."""
     studio.engine.start()
     listener = open_listener("127.0.0.1", 0)
     server = make_server(app, studio)
@@ -184,7 +193,7 @@ def serve_studio(
         if isinstance(backend, FakeBackend):
             backend.release(1000)
         server.drain()
-        thread.join(DEADLINE)
+        thread.join(end_seconds)
         assert not thread.is_alive()
 
 

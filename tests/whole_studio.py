@@ -4,16 +4,15 @@ page is small."""
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from serving import RunningStudio, make_users, mount_small_page, wait_until
+from serving import RunningStudio, make_users, mount_small_page, run_server
 
 from studio.core.settings import Settings
 from studio.engine.settings_store import SettingsStore
-from studio.serve import build_app, make_server, open_listener
+from studio.serve import build_app
 from studio.wiring import build_studio
 
 
@@ -23,16 +22,5 @@ def serve_whole_studio(folder: Path, *, users: bool = False, **settings: Any) ->
     given = {"outputs_dir": folder / "outputs", "logs_dir": folder / "logs", "device": "cpu", **settings}
     studio = build_studio(SettingsStore(Settings(**given)))
     app = build_app(studio, lambda parent: mount_small_page(parent, studio), make_users(folder) if users else None)
-    studio.engine.start()
-    listener = open_listener("127.0.0.1", 0)
-    server = make_server(app, studio)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    served = RunningStudio(f"http://127.0.0.1:{listener.getsockname()[1]}", app, studio, None)
-    wait_until(lambda: server.started)
-    try:
+    with run_server(app, studio, None, end_seconds=60) as served:
         yield served
-    finally:
-        served.close()
-        server.drain()
-        thread.join(60)
