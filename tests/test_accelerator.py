@@ -255,6 +255,13 @@ def test_a_network_for_one_size_with_other_results_is_not_used(studio: Studio, m
     for _ in range(2):
         assert_alike(first, studio.draw()[0])
     assert set(studio.networks["unet"].sized.values()) == {None}
+    memory = studio.backend.get_memory_report().resident[0].bytes
+    for _ in range(5):
+        studio.draw(width=96)
+        studio.wait()
+    assert len(studio.networks["unet"].sized) == 2
+    grown = studio.backend.get_memory_report().resident[0].bytes - memory
+    assert grown < studio.networks["unet"].bytes, "the next one has the first one's place"
 
 
 def test_stop_is_heard_in_the_middle_of_a_call_and_the_next_one_is_whole(tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ class AcceleratedNetwork:
     made when the pipeline's layers had been changed `changes` times.
 
     A small network is compiled for single sizes too, which is faster yet: `sized` has what there is, None for what
-    brought nothing, `wanted_sizes` those that are worth it, `uses` how often each was called."""
+    brought nothing, `wanted_sizes` those that are worth it, `uses` how often each was called. The registry counts the
+    memory of `sized_places` of them."""
 
     name: str
     module: Any
@@ -84,6 +85,7 @@ class AcceleratedNetwork:
     sized: dict[_Size, SizedNetwork | None] = field(default_factory=dict)
     wanted_sizes: set[_Size] = field(default_factory=set[_Size])
     uses: Counter[_Size] = field(default_factory=Counter[_Size])
+    sized_places: int = 0
     digest: str = ""
     is_looked_up: bool = False
 
@@ -283,8 +285,10 @@ class Accelerator:
             if one.uses[least] >= one.uses[size]:
                 return
             del one.sized[least]  # its memory is the next one's
-        elif not self._registry.reserve(held, one.bytes):
-            return
+        elif len(compiled) == one.sized_places:  # none that brought nothing has left its memory to this one
+            if not self._registry.reserve(held, one.bytes):
+                return
+            one.sized_places += 1
         one.sized[size] = None
         stored = one.ready[pattern][1]
         try:
