@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] <image> a red cup on the table in an image what does describe".split()
+_SEED = 1  # with some random weights a network says nothing at all
 
 
 def save_tiny_florence(folder: Path) -> None:
+    import torch
     import transformers as t
 
     tokenizer = _make_tokenizer(extra_special_tokens={"image_token": "<image>"})
@@ -43,6 +45,7 @@ def save_tiny_florence(folder: Path) -> None:
         "forced_eos_token_id": 3,
     }
     config = t.Florence2Config(vision_config=vision, text_config=text, image_token_id=WORDS.index("<image>"))
+    torch.manual_seed(_SEED)
     t.Florence2ForConditionalGeneration(config).save_pretrained(folder)
     size = {"height": 32, "width": 32}
     images = t.CLIPImageProcessor(size=size, crop_size=size, do_center_crop=False)
@@ -51,6 +54,7 @@ def save_tiny_florence(folder: Path) -> None:
 
 
 def save_tiny_blip(folder: Path) -> None:
+    import torch
     import transformers as t
 
     text: dict[str, Any] = {
@@ -75,6 +79,7 @@ def save_tiny_blip(folder: Path) -> None:
         "patch_size": 8,
     }
     config = t.BlipConfig(text_config=text, vision_config=vision, projection_dim=16, image_text_hidden_size=16)
+    torch.manual_seed(_SEED)
     t.BlipForConditionalGeneration(config).save_pretrained(folder)
     images = t.BlipImageProcessor(size={"height": 32, "width": 32})
     t.BlipProcessor(images, _make_tokenizer()).save_pretrained(folder)
