@@ -52,8 +52,10 @@ quick-types: setup    ## the types of files that changed, or that import what ch
 quick-tests: setup
 	@env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not torch and not browser and not slow" $(ARGS)
 
+# Some tests hold times on cores that all share: what fails is run once more with nothing beside it.
 test: check test-js browser ## everything that a change must pass
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS) || \
+	  { echo "Failed tests are run once more, alone:"; $(PY) -m pytest --last-failed --last-failed-no-failures none -x; }
 
 test-js: node         ## the page's scripts, without a browser
 	@$(NODE) --test tests/js/*.test.js
