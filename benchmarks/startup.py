@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.report import Row
 from tools.cluster_demo import find_free_port
 from tools.space import write_space
-from tools.space_demo import VARIABLES, build_command, build_environment
+from tools.space_demo import VISIT, build_command, build_environment
 
 DEADLINE = 120.0
 BASELINE = (
@@ -68,7 +68,8 @@ def _measure_space_seconds() -> float:
                 stderr=subprocess.DEVNULL,
             )
             try:
-                page = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": VARIABLES["SPACE_HOST"]})
+                headers = {**VISIT, "Accept": "text/html"}  # a program without a login would be refused
+                page = urllib.request.Request(f"http://127.0.0.1:{port}/", headers=headers)
                 _wait_until_up(process, page)
                 found.append(time.perf_counter() - begin)
             finally:

@@ -26,9 +26,8 @@ from studio.serving.login import GUEST_NAME
 from studio.serving.response_headers import build_security_headers
 from studio.space import FRAME_ANCESTORS, PROXIES, complete_environment, find_writable_folder, read_openid_settings
 from tools.space import ROOT, list_requirements, write_space
-from tools.space_demo import VARIABLES, build_command, build_environment, can_mount
+from tools.space_demo import VARIABLES, VISIT, build_command, build_environment, can_mount
 
-VISIT = {"Host": VARIABLES["SPACE_HOST"], "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7"}
 HTML = {"Accept": "text/html"}
 
 

@@ -25,6 +25,8 @@ VARIABLES = {
     "OAUTH_CLIENT_SECRET": "the secret",
     "OPENID_PROVIDER_URL": "https://huggingface.co",
 }
+# What the platform's proxy adds to the request of a visitor, whose address is one of those for examples.
+VISIT = {"Host": VARIABLES["SPACE_HOST"], "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7"}
 
 
 def can_mount() -> bool:
