@@ -66,6 +66,9 @@ def test_no_other_site_reaches_a_route(local: RunningStudio) -> None:
         assert answer.status_code == 403, endpoint.name
 
 
+BODY_TYPES = ("application/json", "text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded")
+
+
 @pytest.mark.parametrize("depth", [40, 50_000])
 def test_deep_json_is_refused_on_every_route_before_it_is_parsed(local: RunningStudio, depth: int) -> None:
     client = local.open_client()
@@ -74,11 +77,15 @@ def test_deep_json_is_refused_on_every_route_before_it_is_parsed(local: RunningS
     for endpoint in list_endpoints(local.app):
         if endpoint.gradio or endpoint.method in ("GET", "WEBSOCKET") or endpoint.path in ("/login", "/logout"):
             continue
-        for kind in ("application/json", "text/plain") if find_dialect(endpoint.path) else ("application/json",):
+        for kind in BODY_TYPES if find_dialect(endpoint.path) else BODY_TYPES[:1]:
             answer = client.request(
                 endpoint.method, get_address(endpoint), content=body, headers={"Content-Type": kind, **MCP_HEADERS}
             )
             assert (answer.status_code, "nested too deep" in answer.text) == (400, True), (endpoint.name, answer.text)
+    marked = "\ufeff" + body.decode()
+    for disguised in (b" \n" + body, marked.encode(), marked.encode("utf-16-le"), marked.encode("utf-32-be")):
+        headers = {"Content-Type": BODY_TYPES[2]}
+        assert client.post("/sdapi/v1/txt2img", content=disguised, headers=headers).status_code == 400
     form = {"prompt": "x", "request": '{"then": ' + deep.decode() + "}"}
     answer = client.post("/api/image-studio/create", files={"ignored": ("a", b"")}, data=form)
     assert (answer.status_code, "nested too deep" in answer.text) == (400, True)

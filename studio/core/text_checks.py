@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from typing import Any, cast
 
@@ -43,6 +44,9 @@ def check_json_depth(text: bytes, where: str) -> None:
     """`check_depth` before JSON is parsed, which recurses: a text that holds too few brackets costs two counts."""
     if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
         return
+    encoding = json.detect_encoding(text)
+    if not encoding.startswith("utf-8"):  # whose brackets and quotes are more than one byte each
+        text = text.decode(encoding, "replace").encode("utf-8", "replace")
     depth = 0
     for found in _JSON_BRACKET.finditer(text):
         depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(found[0], 0)

@@ -11,6 +11,8 @@ from studio.core.text_checks import check_json_depth
 from studio.serving.response_headers import build_refusal
 
 _FORMS = ("multipart/", "application/x-www-form-urlencoded")
+# Spaces, and the marks of UTF-8, -16 and -32, which JSON may begin with.
+_BEFORE_JSON = b" \t\r\n\0\xef\xbb\xbf\xff\xfe"
 
 
 class JsonDepthMiddleware:
@@ -25,6 +27,12 @@ class JsonDepthMiddleware:
         if scope["type"] != "http" or scope["path"].startswith(self._page_prefix) or not _may_be_json(scope):
             await self._app(scope, receive, send)
             return
+        if _is_form(scope):  # or is called one: who parses it as JSON does not look at its type
+            first = await receive()
+            receive = MessageReplay(first, receive)
+            if not _begins_as_json(first):
+                await self._app(scope, receive, send)
+                return
         body = await read_body(receive)
         if body is None:
             return
@@ -42,21 +50,38 @@ def _may_be_json(scope: Scope) -> bool:
     if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return False
     kind = Headers(scope=scope).get("content-type", "").lower()
-    return not kind or "json" in kind or (find_dialect(scope["path"]) is not None and not kind.startswith(_FORMS))
+    return not kind or "json" in kind or find_dialect(scope["path"]) is not None
 
 
-class BodyReplay:
-    """A body that was read, to be read again; then what the connection says."""
+def _is_form(scope: Scope) -> bool:
+    return Headers(scope=scope).get("content-type", "").lower().startswith(_FORMS)
 
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
+
+def _begins_as_json(first: Message) -> bool:
+    """Whether an object or a list begins in the first part of a body, or still may."""
+    begin = first.get("body", b"").lstrip(_BEFORE_JSON)
+    return begin[:1] in (b"{", b"[") or (not begin and first.get("more_body", False))
+
+
+class MessageReplay:
+    """A message that was received, to be received again; then what the connection says."""
+
+    def __init__(self, message: Message, receive: Receive) -> None:
+        self._message: Message | None = message
         self._receive = receive
 
     async def __call__(self) -> Message:
-        if self._body is None:
+        if self._message is None:
             return await self._receive()
-        body, self._body = self._body, None
-        return {"type": "http.request", "body": body, "more_body": False}
+        message, self._message = self._message, None
+        return message
+
+
+class BodyReplay(MessageReplay):
+    """A body that was read, to be read again; then what the connection says."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        super().__init__({"type": "http.request", "body": body, "more_body": False}, receive)
 
 
 async def read_body(receive: Receive) -> bytes | None:
