@@ -96,6 +96,9 @@ def sample(spec: FieldSpec) -> Any:
         return next(value for value in reversed(list(spec.options.values())) if value != spec.unset)
     if spec.kind is bool:
         return not spec.unset
+    special = {"tile_size": 512, "tile_overlap": 0.25}
+    if spec.name in special:
+        return special[spec.name]
     if spec.kind is str:
         return {"aspect": "16:9", "seed_resize": "512x768", "freeu": "1.3, 1.4, 0.9, 0.2"}.get(spec.name, "DPM++ 2M")
     assert spec.limits is not None

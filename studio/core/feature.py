@@ -27,6 +27,9 @@ class Feature(StrEnum):
     RESCALE = "CFG rescale"
     PAG = "PAG"
     FREEU = "FreeU"
+    SAG = "SAG"
+    THRESHOLDING = "dynamic thresholding"
+    TILES = "tiled diffusion"
     ENLARGE = "enlarging"  # by a network that was made for the model and lies beside it
     EMBEDDING = "textual inversion"
     STRENGTH = "denoising strength"

@@ -15,6 +15,7 @@ from typing import Any
 
 from studio.core.detailer_infotext import build_detailer_pairs, split_detailer_pairs
 from studio.core.foreign_infotexts import name_noise_source
+from studio.core.guidance_infotext import build_guidance_pairs
 from studio.core.infotext_keys import build_pairs, parse_pairs
 from studio.core.lora_tags import split_tags, write_tag
 from studio.core.model import Feature, Model
@@ -27,7 +28,7 @@ from studio.core.task import Task
 
 _NEGATIVE = "Negative prompt:"
 _PAIR = re.compile(
-    r'\s{0,9}(\w[\w \-/+.]{0,60}?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)'
+    r'\s{0,9}(\w[\w \-/+.]{0,60}?):\s*("(?:\\.|[^\\"])*"|\{[^{}]*\}|\[[^\[\]]*\]|[^,]*)(?:,|$)'
 )  # bounded: a hostile text must not take hours
 _MAX_CHARS = 200_000  # characters that are read
 _MODEL_HASH = re.compile(r"[0-9a-fA-F]{8,64}")
@@ -78,7 +79,7 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one image
     own_noise = NoiseSource.CPU if model.is_own and Feature.SAMPLER in model.features else ""
     source = pairs.pop("RNG", "") or own_noise  # always named: without it AUTOMATIC1111 takes its GPU's
     written = [*pairs.items(), ("RNG", source), *build_detailer_pairs(request.detailers)]
-    written += [*build_region_pairs(request), ("Version", version)]
+    written += [*build_guidance_pairs(request), *build_region_pairs(request), ("Version", version)]
     written.insert(list(pairs).index("Model"), ("Model hash", model_hash))
     lines.append(", ".join(f"{key}: {_quote(value)}" for key, value in written if value))
     return "\n".join(lines).strip()

@@ -11,6 +11,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.field_spec import ChoiceSource, FieldSpec, HasFields, get_field
 from studio.core.fields import MAX_PROMPT_CHARS
 from studio.core.foreign_infotexts import convert_foreign_pairs
+from studio.core.guidance_infotext import convert_guidance_pairs
 from studio.core.model import Model
 from studio.core.number_format import format_number
 from studio.core.request import GenerationRequest, Hires
@@ -134,6 +135,7 @@ def parse_pairs(
     """The request, and the pairs that have no place in it because they are unknown or do not fit."""
     request = kind(prompt=prompt[:MAX_PROMPT_CHARS], negative_prompt=negative[:MAX_PROMPT_CHARS])
     pairs = _convert_forge_freeu(_convert_forge_guidance(convert_foreign_pairs(pairs)))
+    pairs = convert_guidance_pairs(pairs)
     has_hires = any(sign in pairs for sign in _HIRES_MARKERS)
     first, second = _index_readable_keys(kind.FIELDS), _index_readable_keys(Hires.FIELDS) if has_hires else {}
     unknown: dict[str, str] = {}

@@ -30,6 +30,8 @@ from studio.core.task import Task
 from studio.core.text_checks import check_depth, clean_texts
 
 MAX_CONTROL_UNITS = 8
+MIN_TILE = 64
+"""The smallest tile of tiled diffusion, in px."""
 MAX_CHAIN_STEPS = 12
 
 
@@ -103,6 +105,13 @@ class GenerationRequest:
     guidance_rescale: float = 0.0
     pag_scale: float = 0.0
     freeu: str = ""
+    sag_scale: float = 0.0
+    sag_blur: float = 2.0
+    mimic_scale: float = 0.0
+    threshold_percentile: float = 100.0
+    tile_size: int = 0
+    tile_overlap: float = 0.5
+    tile_batch: int = 1
     refiner: str | None = None
     refiner_switch: float = 0.8
     loras: tuple[LoraUse, ...] = ()
@@ -149,6 +158,8 @@ class GenerationRequest:
             parse_size(self.seed_resize)
         if self.freeu:
             parse_freeu(self.freeu)
+        if self.tile_size:
+            _check_tiles(self)
         if self.hires is not None:
             _check_hires(self.hires)
         if len(self.control) > MAX_CONTROL_UNITS:
@@ -263,6 +274,16 @@ def parse_freeu(text: str) -> tuple[float, float, float, float]:
     for name, value in (("b1", b1), ("b2", b2), ("s1", s1), ("s2", s2)):
         check_range(f"FreeU {name}", value, 0, 10)
     return b1, b2, s1, s2
+
+
+def _check_tiles(request: GenerationRequest) -> None:
+    check_range("tile_size", request.tile_size, MIN_TILE, MAX_SIDE, label="Tile size")
+    if request.sag_scale:
+        raise InvalidRequest(
+            "Self-attention guidance cannot be used with tiled diffusion.",
+            hint="Set SAG scale or Tile size to 0.",
+            details={"field": "sag_scale"},
+        )
 
 
 def _check_hires(hires: Hires) -> None:

@@ -34,6 +34,9 @@ NON_CLIP_FEATURES = FEATURES - {
     Feature.RESCALE,
     Feature.PAG,
     Feature.FREEU,
+    Feature.SAG,
+    Feature.THRESHOLDING,
+    Feature.TILES,
 }
 """Features of families whose text encoder is not CLIP alone."""
 MASKED_TASKS = frozenset(

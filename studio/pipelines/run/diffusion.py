@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.pipelines import device_memory
 from studio.pipelines.run import conditioning, finite_values, noise
+from studio.pipelines.run.dynamic_threshold import threshold_guidance
 from studio.pipelines.run.freeu import apply_freeu
 from studio.pipelines.run.guidance_rescale import rescale_guidance
 from studio.pipelines.run.live_preview import Previewer, StepRecorder, can_show, unpack_latents
@@ -24,6 +25,7 @@ from studio.pipelines.run.prompt_cache import PromptCache, cache_encoding
 from studio.pipelines.run.refining import Refiner, switch_models
 from studio.pipelines.run.samplers import make_scheduler
 from studio.pipelines.run.seamless import wrap_edges
+from studio.pipelines.run.self_attention_guidance import guide_by_self_attention
 
 
 class Progress:
@@ -126,7 +128,7 @@ def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ct
     with ExitStack() as stack:
         if conditions is not None:
             stack.enter_context(conditions.apply_composition(pipe))
-            stack.enter_context(_perturb_attention(pipe, task, conditions))
+            stack.enter_context(_guide_by_attention(pipe, task, conditions))
         if task.refiner is not None:
             with ctx.phase("encode"):
                 refined = _encode(task.refiner.pipe, task.refiner.request, task, task.refiner.prompts)
@@ -154,12 +156,20 @@ def _build_prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.
     return prompts, None
 
 
-def _perturb_attention(pipe: Any, task: Pass, conditions: conditioning.Conditioning) -> AbstractContextManager[None]:
-    request = task.request
-    if not request.pag_scale or request.guidance is None:
-        return nullcontext()
+@contextmanager
+def _guide_by_attention(pipe: Any, task: Pass, conditions: conditioning.Conditioning) -> Iterator[None]:
+    """Within the block the UNet is guided by perturbed and by blurred attention, where the request asks for it."""
+    request, images = task.request, len(task.seeds)
     plain = not (conditions.is_composed or request.control or request.references)
-    return guide_by_perturbation(pipe.unet, request.guidance, request.pag_scale, len(task.seeds), halves=plain)
+    unguided = pipe.unet.forward
+    with ExitStack() as stack:
+        if request.pag_scale and request.guidance is not None:
+            stack.enter_context(
+                guide_by_perturbation(pipe.unet, request.guidance, request.pag_scale, images, halves=plain)
+            )
+        if request.sag_scale and request.guidance is not None:
+            stack.enter_context(guide_by_self_attention(pipe, unguided, request, images, halves=plain))
+        yield
 
 
 def _list_unet_changes(pipe: Any, task: Pass) -> Iterator[AbstractContextManager[None]]:
@@ -169,6 +179,8 @@ def _list_unet_changes(pipe: Any, task: Pass) -> Iterator[AbstractContextManager
         return
     if request.guidance_rescale > 0 and request.guidance is not None:
         yield rescale_guidance(pipe.unet, request.guidance, request.guidance_rescale, len(task.seeds))
+    if request.mimic_scale and request.guidance is not None:
+        yield threshold_guidance(pipe.unet, pipe.scheduler, request, len(task.seeds))
     if request.freeu:
         yield apply_freeu(pipe.unet, request.freeu)
     if request.tiling:

@@ -20,6 +20,7 @@ from studio.pipelines.run.diffusion import Pass, Progress
 from studio.pipelines.run.oom_fallbacks import OomFallbacks
 from studio.pipelines.run.refining import Refiner, check_predictions
 from studio.pipelines.run.run_plan import PassPlan, Resources, load_checkpoint
+from studio.pipelines.run.tiled_diffusion import Tiles, draw_in_tiles
 from studio.pipelines.upscale import upscale_request
 from studio.pipelines.upscale.upscale_image import Upscaler
 
@@ -98,6 +99,8 @@ class PassRunner:
             stack.enter_context(
                 device_memory.measure_peak(resources.device, lambda peak: self._record_peak(what, batch, peak))
             )
+            if what.request.tile_size:  # within all that steers the UNet
+                stack.enter_context(draw_in_tiles(pipe.unet, Tiles.of(what.request, pipe.vae_scale_factor)))
             stack.enter_context(loaded_control.on(pipe, batch))
             yield OpenedPipeline(held=held, pipe=pipe, plan=what, inputs=loaded_control.inputs)
 

@@ -79,7 +79,8 @@ class PassPlan:
     @property
     def changes_networks(self) -> bool:
         """Whether layers inside the networks work otherwise during the pass."""
-        return bool(self.request.tiling or self.request.pag_scale or self.request.freeu)
+        request = self.request
+        return bool(request.tiling or request.pag_scale or request.sag_scale or request.freeu)
 
     @property
     def size(self) -> tuple[int, int]:
