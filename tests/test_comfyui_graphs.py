@@ -254,9 +254,9 @@ def test_what_changes_the_model_on_its_way_is_read_or_named() -> None:
         sampler__model=["pag", 0],
         pag=node("PerturbedAttentionGuidance", model=["rescale", 0], scale=3.5),
         rescale=node("RescaleCFG", model=["freeu", 0], multiplier=0.7),
-        freeu=node("FreeU", model=["sag", 0], b1=1.3, b2=1.4, s1=0.9, s2=0.2),
-        sag=node("SelfAttentionGuidance", model=["model", 0], scale=0.5, blur_sigma=2.0),
+        freeu=node("FreeU", model=["other", 0], b1=1.3, b2=1.4, s1=0.9, s2=0.2),
+        other=node("FreeU_V2", model=["model", 0], b1=1.3, b2=1.4, s1=0.9, s2=0.2),
     )
     request, passed_over = build_foreign_request(read(graph))
     assert (request.pag_scale, request.guidance_rescale, request.freeu) == (3.5, 0.7, "1.3, 1.4, 0.9, 0.2")
-    assert [name for name in passed_over if "SelfAttention" in name]
+    assert passed_over == ("FreeU_V2, which was not understood",)

@@ -159,7 +159,11 @@ def main(checkout: Path) -> None:
             quirks += 1
         else:
             rows.append({**case, "conditions": found[0]})
-    about = {"source": "modules/prompt_parser.py as AUTOMATIC1111 1.10.1 and Forge have it", "ambiguous": ambiguous, "quirks": quirks}
+    about = {
+        "source": "modules/prompt_parser.py as AUTOMATIC1111 1.10.1 and Forge have it",
+        "ambiguous": ambiguous,
+        "quirks": quirks,
+    }
     body = json.dumps({**about, "rows": []}, ensure_ascii=False)[:-2]
     lines = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows)
     TARGET.write_text(f"{body}\n{lines}\n]}}\n", encoding="utf-8")

@@ -21,13 +21,16 @@ _SDNEXT_KEYS = {  # in AUTOMATIC1111's words
 
 _GPU_VERSIONS = re.compile(r"v?1\.\d|f\d|neo|classic|reforge", re.IGNORECASE)  # of AUTOMATIC1111 and the forks of Forge
 _OTHER_PROGRAMS = ("App", "Created Date", "Civitai resources")  # SD.Next, Civitai's own generator
+_OVER_TIMESTEPS = ("DDIM", "PLMS", "UniPC")  # what AUTOMATIC1111 runs without regard to the schedule
 _NOISE_SOURCES = {"cpu": NoiseSource.CPU, "gpu": NoiseSource.NV, "cuda": NoiseSource.NV}
 
 
 def name_noise_source(pairs: Mapping[str, str]) -> dict[str, str]:
-    """The pairs with the noise source in our words. AUTOMATIC1111 and Forge leave it out where it is the GPU, and wrote
-    a seed resize from -1x-1 where there was none."""
+    """The pairs with the noise source in our words. AUTOMATIC1111 and Forge leave it out where it is the GPU, wrote a
+    seed resize from -1x-1 where there was none, and write a schedule for samplers that have none."""
     found = dict(pairs)
+    if found.get("Sampler") in _OVER_TIMESTEPS and _is_from_forge_or_its_origin(found):
+        found.pop("Schedule type", None)
     if found.get("Seed resize from") in ("-1x-1", "0x0"):
         del found["Seed resize from"]
     if "RNG" in found:
@@ -64,7 +67,8 @@ def _convert_sdnext_pairs(pairs: Mapping[str, str]) -> dict[str, str]:
 def _convert_cpp_pairs(pairs: Mapping[str, str]) -> dict[str, str]:
     """FLUX has its guidance beside a CFG scale of 1; a model may come as its denoiser alone."""
     found = dict(pairs) | name_sampling(pairs.get("Sampler"), pairs.get("Scheduler"))
-    found.pop("Scheduler", None)
+    if "Schedule type" in found:
+        found.pop("Scheduler", None)
     if not found.get("Model") and "Unet" in found:
         found["Model"] = found.pop("Unet")
     for key in ("Model", "VAE"):

@@ -80,6 +80,9 @@ SCHEDULES = {
     "polyexponential": "Polyexponential",
     "align_your_steps": "Align Your Steps",
     "turbo": "Turbo",
+    "discrete": "Normal",
+    "ays": "Align Your Steps",
+    "gits": "Align Your Steps GITS",
 }
 _OURS = {name.lower(): name for name in dict.fromkeys(SAMPLERS.values())}
 _SUFFIXES = {  # a schedule behind a sampler's name, after a space or an underline

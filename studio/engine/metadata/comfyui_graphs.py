@@ -7,7 +7,7 @@ to it counts for nothing. What stands in a node that is not understood is named 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from studio.core.request_choices import NoiseSource
@@ -24,6 +24,17 @@ _VALUE_SLOTS = ("value", "text", "string", "prompt", "seed", "noise_seed", "int"
 _JOINED_SLOT = re.compile(r"(?:string|text|str|input|prompt)_?(?:\d+|[a-h])", re.IGNORECASE)
 _MODEL_SLOTS = ("ckpt_name", "unet_name", "model_name", "gguf_name", "base_ckpt_name")
 _OUTPUT = re.compile(r"(?:Save|Preview)\w*Image|Image\w*Save")
+_PLAIN = re.compile(
+    r"\w*(?:SaveImage|PreviewImage|ImageSave|VAEDecode|VAEEncode|VAELoader|CheckpointLoader|UNETLoader|UnetLoader)\w*"
+    r"|\w*(?:CLIPLoader|CLIPTextEncode|SetLastLayer|KSamplerSelect|Scheduler|Guider|RandomNoise|SplitSigmas)\w*"
+    r"|Empty\w*Latent\w*|Conditioning(?:ZeroOut|Combine|Concat)|FluxGuidance|Sampler[A-Z]\w*|Reroute.*|Primitive\w*"
+)
+"""Kinds of nodes of which nothing is lost when their values were read."""
+_MAIN_SLOTS = frozenset(
+    "model model1 conditioning conditioning_1 conditioning_2 positive negative samples latent latent_image image images"
+    " pixels clip".split()
+)
+"""Inputs that a node passes on, changed."""
 _SCHEDULERS = {  # nodes that make one kind of sigmas
     "KarrasScheduler": "karras",
     "ExponentialScheduler": "exponential",
@@ -32,10 +43,15 @@ _SCHEDULERS = {  # nodes that make one kind of sigmas
 }
 
 
-_LOST_PATCHES = frozenset(
-    "FreeU_V2 SelfAttentionGuidance DynamicThresholdingFull DynamicThresholdingSimple PatchModelAddDownscale".split()
-)
-"""Nodes on a model's way that change the image and have no counterpart."""
+_THRESHOLDING = {
+    "mimic_mode": "Constant",
+    "cfg_mode": "Constant",
+    "separate_feature_channels": "enable",
+    "scaling_startpoint": "MEAN",
+    "variability_measure": "AD",
+    "interpolate_phi": 1,
+}
+"""What dynamic thresholding is here, in the words of its node."""
 
 
 def read_graph(graph: object) -> dict[str, Any] | None:
@@ -52,6 +68,7 @@ class _GraphReader:
     def __init__(self, nodes: _Nodes) -> None:
         self._nodes = nodes
         self._lost: dict[str, None] = {}
+        self._read_nodes: set[int] = set()  # by id
         self._steps = _MAX_STEPS
 
     def read(self, name: str) -> dict[str, Any]:
@@ -74,6 +91,8 @@ class _GraphReader:
         values |= self._read_clip_skip(positive) | self._read_vae(name) | self._read_size(inputs)
         if values.get("denoise") in (1, 1.0):
             del values["denoise"]
+        self._lose_part_of_steps(inputs)
+        self._lose_unread_nodes(name)
         values = {slot: value for slot, value in values.items() if value is not None}
         lost = {f"{what}, which was not understood": "" for what in self._lost}
         return values | lost | dict.fromkeys(self._list_unused(name, positive), "")
@@ -85,6 +104,35 @@ class _GraphReader:
         links = [inputs.get("latent_image", inputs.get("latent")) for inputs in others]
         redraws = any(name in _list_upstream(self._nodes, link) for link in links)
         return [*(["ControlNet"] if guided else []), *(["second sampler"] if redraws else [])]
+
+    def _lose_part_of_steps(self, inputs: _Node) -> None:
+        start, steps = (self._resolve(inputs.get(slot, 0), slot) for slot in ("start_at_step", "steps"))
+        end = self._resolve(inputs.get("end_at_step", steps), "end_at_step")
+        if isinstance(start, int) and start > 0:
+            self._lost["start_at_step"] = None
+        if isinstance(end, int) and isinstance(steps, int) and end < steps:
+            self._lost["end_at_step"] = None
+
+    def _lose_unread_nodes(self, sampler: str) -> None:
+        """Note the nodes that have a part in the sampler's image and that nothing was read from. Behind one of those
+        only what it passes on is looked at."""
+        outputs = [node for node in self._nodes.values() if _OUTPUT.search(node["class_type"])]
+        links = [value for node in outputs for value in node["inputs"].values()]
+        waiting = [link for link in links if sampler in _list_upstream(self._nodes, link)] or [[sampler, 0]]
+        seen: set[str] = set()
+        while waiting:
+            link = waiting.pop()
+            if not _is_link(link) or link[0] not in self._nodes or link[0] in seen:
+                continue
+            seen.add(link[0])
+            node = self._nodes[link[0]]
+            kind, inputs = node["class_type"], node["inputs"]
+            later = _is_sampler(node) and link[0] != sampler
+            known = link[0] == sampler or id(node) in self._read_nodes or bool(_PLAIN.fullmatch(kind))
+            if not (known or later or "control_net" in inputs or kind.startswith("ControlNetApply")):
+                self._lost[kind[:60]] = None
+            slots = {"latent_image", "latent", "samples"} if later else _MAIN_SLOTS
+            waiting += [value for slot, value in inputs.items() if slot in slots or (known and not later)]
 
     def _read_parts(self, inputs: _Node) -> dict[str, Any]:
         """The settings of a sampler that is built from parts (noise, guider, sampler, sigmas)."""
@@ -125,6 +173,7 @@ class _GraphReader:
             self._lose(what, node)
             return None
         inputs = node["inputs"]
+        self._read_nodes.add(id(node))
         joined = [slot for slot in inputs if _JOINED_SLOT.fullmatch(slot)]
         if len(joined) > 1 or (joined and "oncat" in node["class_type"]):
             parts = [self._resolve(inputs[slot], what, depth + 1) for slot in sorted(joined)]
@@ -139,6 +188,7 @@ class _GraphReader:
         return self._resolve(inputs[slot], what, depth + 1)
 
     def _lose(self, what: str, node: _Node | None) -> None:
+        self._read_nodes.add(id(node))
         self._lost[f"{what} from {node['class_type'][:60]}" if node else what] = None
 
     def _walk_conditioning(self, link: Any, side: str, depth: int = 0) -> Iterator[_Node]:
@@ -164,6 +214,8 @@ class _GraphReader:
         found = False
         for node in self._walk_conditioning(link, "negative" if what.startswith("negative") else "positive"):
             slots = [slot for slot in _TEXT_SLOTS if slot in node["inputs"]]
+            if slots:
+                self._read_nodes.add(id(node))
             found = found or bool(slots) or node["class_type"] == "ConditioningZeroOut"
             for slot in slots:
                 text = self._resolve(node["inputs"][slot], what)
@@ -193,6 +245,7 @@ class _GraphReader:
             values |= self._read_patch(node)
             named = next((slot for slot in _MODEL_SLOTS if slot in inputs), None)
             if named is not None:
+                self._read_nodes.add(id(node))
                 values["model"] = self._resolve(inputs[named], "model")
                 break
             link = inputs.get("model", inputs.get("model1"))
@@ -203,20 +256,30 @@ class _GraphReader:
     def _read_patch(self, node: _Node) -> dict[str, Any]:
         """What a node on the model's way changes in how it draws."""
         kind, inputs = node["class_type"], node["inputs"]
-        if kind in _LOST_PATCHES:
-            self._lost[kind] = None
+        found: dict[str, Any] = {}
         if kind == "PerturbedAttentionGuidance":
-            return {"pag_scale": self._resolve(inputs.get("scale"), "scale")}
-        if kind == "RescaleCFG":
-            return {"guidance_rescale": self._resolve(inputs.get("multiplier"), "multiplier")}
-        if kind == "FreeU":
+            found = {"pag_scale": self._resolve(inputs.get("scale"), "scale")}
+        elif kind == "SelfAttentionGuidance":
+            slots = {"sag_scale": "scale", "sag_blur": "blur_sigma"}
+            found = {ours: self._resolve(inputs.get(theirs), theirs) for ours, theirs in slots.items()}
+        elif kind == "RescaleCFG":
+            found = {"guidance_rescale": self._resolve(inputs.get("multiplier"), "multiplier")}
+        elif kind == "DynamicThresholdingFull" and _THRESHOLDING.items() <= _pick(inputs, _THRESHOLDING).items():
+            percentile = self._resolve(inputs.get("threshold_percentile"), "threshold_percentile")
+            found = {"mimic_scale": self._resolve(inputs.get("mimic_scale"), "mimic_scale")}
+            found |= {"threshold_percentile": percentile * 100} if isinstance(percentile, int | float) else {}
+        elif kind == "FreeU":
             factors = [self._resolve(inputs.get(name), name) for name in ("b1", "b2", "s1", "s2")]
-            return {"freeu": ", ".join(map(str, factors))} if None not in factors else {}
-        return {}
+            found = {"freeu": ", ".join(map(str, factors))} if None not in factors else {}
+        if found:
+            self._read_nodes.add(id(node))
+        return found
 
     def _list_loras(self, node: _Node, depth: int = 0) -> list[tuple[Any, ...]]:
         """Of a loader, of a loader of several, and of a stack that is linked in."""
         inputs, found = node["inputs"], cast("list[tuple[Any, ...]]", [])
+        if "lora_stack" in inputs or any(re.match(r"lora_(?:name|\d)", slot) for slot in inputs):
+            self._read_nodes.add(id(node))
         stack = self._follow(inputs.get("lora_stack"))
         if stack is not None and depth < _MAX_STACKS:
             found += self._list_loras(stack, depth + 1)
@@ -267,8 +330,13 @@ class _GraphReader:
         for name in _list_upstream(self._nodes, link):
             sides = self._nodes[name]["inputs"]
             if "width" in sides and "height" in sides:
+                self._read_nodes.add(id(self._nodes[name]))
                 return {side: self._resolve(sides[side], side) for side in ("width", "height")}
         return {}
+
+
+def _pick(inputs: _Node, slots: Iterable[str]) -> _Node:
+    return {slot: inputs[slot] for slot in slots if isinstance(inputs.get(slot), str | int | float)}
 
 
 def _is_link(value: Any) -> bool:
@@ -289,9 +357,7 @@ def _list_upstream(nodes: _Nodes, link: Any) -> list[str]:
 def _find_first_sampler(nodes: _Nodes) -> str:
     """The sampler that no other one comes before, of those that lead to an image; "" when there is none."""
     samplers = [name for name, node in nodes.items() if _is_sampler(node)]
-    outputs = [
-        node for node in nodes.values() if re.search(r"(?:Save|Preview)\w*Image|Image\w*Save", node["class_type"])
-    ]
+    outputs = [node for node in nodes.values() if _OUTPUT.search(node["class_type"])]
     used = {name for node in outputs for value in node["inputs"].values() for name in _list_upstream(nodes, value)}
     wanted = [name for name in samplers if name in used] or samplers
     for name in wanted:

@@ -23,15 +23,33 @@ if TYPE_CHECKING:
 _MAX_DREAM_LENGTH = 10_000  # characters: the library's expression for it takes time that grows with the square
 _PARSE_ERRORS = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
-_DRAW_THINGS_EXTRAS = (  # of its second list of settings: what changes the image and has no place here
-    "hiresFix",
-    "controls",
-    "refinerModel",
-    "upscaler",
-    "faceRestoration",
-    "tiledDiffusion",
-    "zeroNegativePrompt",
+_DRAW_THINGS_REPEATED = frozenset(
+    "id name width height steps seed guidanceScale strength model sampler loras clipSkip guidanceEmbed batchCount"
+    " batchSize seedMode preserveOriginalAfterInpaint imageGuidanceScale".split()
 )
+"""Of its second list of settings: what the first one says too, or what an image from words alone does not hang on."""
+_DRAW_THINGS_SWITCHES = {  # settings that begin so count only where the switch is on
+    "hiresFix": "hiresFix",
+    "diffusionTile": "tiledDiffusion",
+    "decodingTile": "tiledDecoding",
+    "refiner": "refinerModel",
+    "upscaler": "upscaler",
+    "stage2": "stage2Steps",
+    "teaCache": "teaCache",
+}
+_DRAW_THINGS_DEFAULTS = {
+    "shift": 1,
+    "aestheticScore": 6,
+    "negativeAestheticScore": 2.5,
+    "t5TextEncoder": True,
+    "tiledDecoding": True,
+    "fps": 5,
+    "numFrames": 14,
+    "motionScale": 127,
+    "startFrameGuidance": 1,
+    "guidingFrameNoise": 0.02,
+    "maskBlur": 1.5,
+}
 _EASY_MARKS = ("use_stable_diffusion_model", "Stable Diffusion model")
 _EASY_FIELDS = {  # ours, and its name of it
     "prompt": "prompt",
@@ -74,6 +92,13 @@ _EASY_WORDS = {  # its names as words, and as its API has them
     "Embedding models": "use_embeddings_model",
 }
 _EASY_NAMES = {*_EASY_WORDS.values()}
+_EASY_SILENT = frozenset(
+    "session_id request_id num_outputs stream_progress_updates stream_image_progress stream_image_progress_interval"
+    " show_only_filtered_image block_nsfw output_format output_quality output_lossless metadata_output_format"
+    " save_to_disk_path vram_usage_level used_random_seed original_prompt active_tags inactive_tags enable_vae_tiling"
+    " parameters comment".split()
+)
+"""Names of its API that say nothing of the image."""
 
 _log = logging.getLogger(__name__)
 Texts = Mapping[str, str]
@@ -131,7 +156,8 @@ def _read_fooocus(texts: Texts) -> Values:
 
     found = FooocusParser().parse({"parameters": texts["parameters"]})
     values = _collect_values(found)
-    width, height = (int(side) for side in str(found.metadata.get("resolution", "()")).strip("()[] ").split(","))
+    size = str(values.pop("resolution", "()"))
+    width, height = (int(side) for side in size.strip("()[] ").split(","))
     return {**values, "width": width, "height": height, "loras": [tuple(one[:2]) for one in values.get("loras", [])]}
 
 
@@ -160,6 +186,8 @@ def _read_new_invokeai(whole: Values) -> Values:
         model: Any = entry.get("model") or entry.get("lora")
         if isinstance(model, dict):
             loras.append((_get_model_name(cast("Values", model)), entry.get("weight", 1)))
+        else:  # counted, and missed
+            loras.append(("", 1))
     return {**values, "loras": loras}
 
 
@@ -181,7 +209,8 @@ def _read_novelai(texts: Texts) -> Values:
     from sd_parsers.parsers import NovelAIParser
 
     values = _collect_values(NovelAIParser().parse(dict(texts)))
-    return {**values, "scheduler": values.pop("noise_schedule", None)}
+    schedule = values.pop("noise_schedule", None)
+    return {**values, "scheduler": schedule}
 
 
 def _read_comfyui(texts: Texts) -> Values:
@@ -191,12 +220,14 @@ def _read_comfyui(texts: Texts) -> Values:
 def _collect_values(found: PromptInfo) -> Values:
     """The first sampler's parameters and what else the program noted."""
     sampler = found.samplers[0]
+    model = sampler.model
     return {
         **{str(name).lower(): value for name, value in {**found.metadata, **sampler.parameters}.items()},
         "sampler": sampler.name,
         "prompt": ", ".join(one.value for one in sampler.prompts),
         "negativeprompt": ", ".join(one.value for one in sampler.negative_prompts),
-        **({"model": sampler.model.name} if sampler.model is not None and sampler.model.name else {}),
+        **({"model": model.name} if model is not None and model.name else {}),
+        **({"model_hash": model.hash} if model is not None and model.hash else {}),
     }
 
 
@@ -228,8 +259,20 @@ def _read_draw_things(texts: Texts) -> Values:
         values["scale"] = more["guidanceEmbed"]
     if isinstance(more.get("clipSkip"), int) and more["clipSkip"] > 1:
         values["clip_skip"] = more["clipSkip"]
-    left_out = {name: more[name] for name in _DRAW_THINGS_EXTRAS if more.get(name)}
-    return {**values, **left_out}
+    size = {
+        f"{kind}Image{side.title()}": values[side]
+        for kind in ("target", "original", "negativeOriginal")
+        for side in ("width", "height")
+    }
+    plain = {**_DRAW_THINGS_DEFAULTS, **size}
+    return {**values, **{name: value for name, value in more.items() if _counts_in_draw_things(name, more, plain)}}
+
+
+def _counts_in_draw_things(name: str, more: Values, plain: Values) -> bool:
+    """Whether a setting of the second list says something that would change the image."""
+    switch = next((switch for start, switch in _DRAW_THINGS_SWITCHES.items() if name.startswith(start)), name)
+    told = name in _DRAW_THINGS_REPEATED or more[name] == plain.get(name)
+    return bool(more[name]) and bool(more.get(switch)) and not told
 
 
 def _shorten_draw_things(name: Any) -> str:
@@ -250,7 +293,7 @@ def _read_easy_diffusion(texts: Texts) -> Values:
     """Its names as they are in the API, or as words; in a PNG each is a chunk, elsewhere they are one JSON object."""
     whole: Mapping[str, Any] = _parse_parameters(texts) or texts
     found = {_EASY_WORDS.get(name, name): value for name, value in whole.items()}
-    found = {name: value for name, value in found.items() if name in _EASY_NAMES and str(value) not in ("", "None")}
+    found = {name: value for name, value in found.items() if _is_easy_name(name) and str(value) not in ("", "None")}
     models, weights = found.pop("use_lora_model", None), found.pop("lora_alpha", 1)
     skip = str(found.pop("clip_skip", "")).lower()
     values: Values = {ours: found.pop(theirs) for ours, theirs in _EASY_FIELDS.items() if theirs in found}
@@ -259,6 +302,11 @@ def _read_easy_diffusion(texts: Texts) -> Values:
     if skip in ("true", "2"):
         values["clip_skip"] = 2
     return {**values, **{name: value for name, value in found.items() if str(value).lower() not in ("false", "0")}}
+
+
+def _is_easy_name(name: str) -> bool:
+    """Whether it is one of the program's, known or not: a PNG has chunks of others beside them."""
+    return name in _EASY_NAMES or (bool(re.fullmatch(r"[a-z]+(?:_[a-z0-9]+)+", name)) and name not in _EASY_SILENT)
 
 
 def _read_list(value: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -28,14 +29,20 @@ def build_foreign_request(values: Mapping[str, Any]) -> tuple[GenerationRequest,
     """(the request that `values` ask for, the names that no field of ours stands for). What is out of range counts
     among those. A sampler that we do not have keeps its foreign name."""
     pairs = {**_map_fields(values), **name_sampling(values.get("sampler"), values.get("scheduler"))}
-    width, height = values.get("width"), values.get("height")
-    if isinstance(width, int) and isinstance(height, int):
-        pairs["Size"] = f"{width}x{height}"
+    sides = [_parse_side(values.get(name)) for name in ("width", "height")]
+    if all(sides):
+        pairs["Size"] = "x".join(map(str, sides))
     request, unknown = parse_pairs(_get_text(values, "prompt"), _get_text(values, "negativeprompt"), pairs)
-    request = request.replace(loras=_parse_loras(values))
-    passed_over = {
-        name for name in values if name.lower() not in _KEYS and name.lower() not in _HANDLED_KEYS
-    } | unknown.keys()
+    loras = _parse_loras(values)
+    request = request.replace(loras=loras)
+    lost = {
+        "scheduler": bool(values.get("scheduler")) and "Schedule type" not in pairs,
+        "width": values.get("width") is not None and not all(sides),
+        "height": values.get("height") is not None and not all(sides),
+        "loras": len(loras) < _count(values.get("loras")),
+    }
+    passed_over = {name for name in values if name.lower() not in _KEYS and name.lower() not in _HANDLED_KEYS}
+    passed_over |= unknown.keys() | {name for name, is_lost in lost.items() if is_lost}
     return request, tuple(sorted(passed_over))
 
 
@@ -51,6 +58,15 @@ def _map_fields(values: Mapping[str, Any]) -> dict[str, str]:
         elif text.strip().lower() not in _EMPTY_NAMES:
             pairs[key] = shorten_model_name(text)
     return pairs
+
+
+def _parse_side(value: Any) -> int:
+    """A side in px, 0 for none."""
+    return int(value) if isinstance(value, int | str) and re.fullmatch(r"\d{1,6}", str(value)) else 0
+
+
+def _count(found: Any) -> int:
+    return len(cast("list[Any]", found)) if isinstance(found, list) else int(bool(found))
 
 
 def _parse_loras(values: Mapping[str, Any]) -> tuple[LoraUse, ...]:
