@@ -284,6 +284,8 @@ def test_every_field_reaches_the_request() -> None:
             "region_ratios": "1,2",
             "region_base": 0.2,
             "region_common": True,
+            "region_mode": "attention",
+            "areas": [{"prompt": "sky", "height": 0.25}],
             "tiling": True,
             "guidance_rescale": 0.7,
             "pag_scale": 3,

@@ -40,6 +40,7 @@ STRUCTURED_FIELDS = {
     "task",
     "loras",
     "hires",
+    "areas",
     "detailers",
     "axes",
     "source",

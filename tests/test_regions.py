@@ -11,9 +11,9 @@ from studio.api.dialects.automatic1111.regional_prompter import read_regional_pr
 from studio.core.errors import InvalidRequest
 from studio.core.infotext import format_infotext, parse_infotext
 from studio.core.model import Model
-from studio.core.regions import list_regions
+from studio.core.regions import Region, list_regions
 from studio.core.request import GenerationRequest
-from studio.core.request_choices import RegionSplit
+from studio.core.request_choices import RegionMode, RegionSplit
 from studio.core.task import Task
 from tests.editing_studio import EditingStudio, compute_difference
 from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
@@ -46,8 +46,8 @@ def test_a_prompt_is_divided_among_columns_and_rows() -> None:
 
 def test_base_and_common_part_come_first() -> None:
     fields: dict[str, Any] = {"regions": COLUMNS, "region_base": 0.2, "region_common": True}
-    assert lay_out("street BREAK photo BREAK a cat BREAK a dog", **fields) == [
-        ("street", (0, 0, 1, 1), 0.2),
+    assert lay_out("photo BREAK street BREAK a cat BREAK a dog", **fields) == [
+        ("photo, street", (0, 0, 1, 1), 0.2),
         ("photo, a cat", (0, 0, 0.5, 1), 0.8),
         ("photo, a dog", (0.5, 0, 1, 1), 0.8),
     ]
@@ -92,21 +92,32 @@ def test_what_regional_prompter_wrote_is_read_or_named() -> None:
     parsed = parse_infotext(head + pairs)
     assert [one.prompt for one in list_regions(parsed.request)] == ["photo, a", "photo, b"]
     assert parsed.request.regions is COLUMNS
-    assert parsed.unknown == {"RP Calc Mode": "Attention"}, "which gives another image"
+    assert parsed.request.region_mode is RegionMode.ATTENTION
+    assert parsed.unknown == {}
     other = parse_infotext(head + pairs.replace("Matrix,", "Mask,", 1))
     assert other.request.regions is None
     assert "RP Divide mode" in other.unknown
     assert parse_infotext(head + "RP Active: False, RP Ratios: 1").unknown == {}
 
 
+def refuse_image(text: str) -> Any:
+    raise AssertionError(f"no image is asked for: {text[:20]}")
+
+
 def test_the_arguments_of_the_script_are_its_form() -> None:
     arguments = [True, False, "Matrix", "Vertical", "Mask", "Prompt", "1,1", "0.2", False, False, False, "Latent"]
-    found = read_regional_prompter(arguments, "a BREAK b")
-    assert found == {"regions": ROWS, "region_ratios": "1,1", "region_base": 0.0, "region_common": False}
-    assert read_regional_prompter([False, *arguments[1:]], "a") == {}
+    found = read_regional_prompter(arguments, "a BREAK b", refuse_image)
+    assert found == {
+        "regions": ROWS,
+        "region_ratios": "1,1",
+        "region_base": 0.0,
+        "region_common": False,
+        "region_mode": RegionMode.LATENT,
+    }
+    assert read_regional_prompter([False, *arguments[1:]], "a", refuse_image) == {}
     for wrong in ("no list", [True, False, "Mask", *arguments[3:]], [*arguments[:6], "1,1,1"]):
         with pytest.raises(InvalidRequest):
-            read_regional_prompter(wrong, "a BREAK b")
+            read_regional_prompter(wrong, "a BREAK b", refuse_image)
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +136,14 @@ def test_a_unet_answers_for_each_area_with_its_own_condition(studio: EditingStud
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     from studio.pipelines.run.composition import AreaWeight, compose_conditions
+    from studio.pipelines.run.region_maps import RegionMaps
 
     folder = studio.settings.models_dir / "sd15" / "unet"
     unet: Any = UNet2DConditionModel.from_pretrained(folder, local_files_only=True)
     sample = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(1))
     texts = torch.randn((3, 77, 32), generator=torch.Generator().manual_seed(2))
-    areas = (AreaWeight(1.0, (0, 0, 0.25, 1)), AreaWeight(0.5, (0.25, 0, 1, 1)))
+    maps = RegionMaps([Region(prompt="", right=0.25), Region(prompt="", left=0.25, weight=0.5)])
+    areas = (AreaWeight(1.0, maps, 0), AreaWeight(1.0, maps, 1))
     with torch.inference_mode():
         negative, left, right = (unet(sample, 500, encoder_hidden_states=text[None]).sample for text in texts)
         both = torch.stack([torch.cat([texts[0], texts[0]]), torch.cat([texts[1], texts[2]])])

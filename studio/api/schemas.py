@@ -13,7 +13,9 @@ from studio.core.detailer_fields import DETAILER_FIELDS
 from studio.core.field_spec import Group, get_field, select_fields
 from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
+from studio.core.region_area import MAX_AREAS, RegionArea
 from studio.core.request import Axis, GenerationRequest, Hires, LoraUse, Task
+from studio.core.request_choices import RegionSplit
 from studio.core.social import MAX_FORMATS, ExtendMode, FormatCrop
 
 CREATE_FIELDS = select_fields(
@@ -26,6 +28,7 @@ CREATE_FIELDS = select_fields(
     Group.SAMPLING,
     Group.SEED,
     Group.DETAILS,
+    Group.REGIONS,
 )
 EDIT_FIELDS = select_fields(REQUEST_FIELDS, Group.STRENGTH, Group.RESIZE, Group.LOOPS, Group.SEARCH)
 PROMPT_HELP = get_field(REQUEST_FIELDS, "prompt").api_help
@@ -122,6 +125,11 @@ class CreateBody(build_body("CreateFields", CREATE_FIELDS)):
     detailers: list[DetailerBody] = Field(
         default=[], max_length=MAX_DETAILERS, description="Areas of each image to find and redraw."
     )
+    areas: list[Annotated[RegionArea, build_dataclass_validator(RegionArea)]] = Field(
+        default=[],
+        max_length=MAX_AREAS,
+        description="Areas with prompts of their own: rectangles, masks, or colours of a mask. Sets `regions`.",
+    )
     fallbacks: list[Name] = Field(
         default=[],
         max_length=8,
@@ -147,16 +155,24 @@ class CreateBody(build_body("CreateFields", CREATE_FIELDS)):
         """
         return GenerationRequest(
             task=Task.TXT2IMG,
-            **read_body(self, CREATE_FIELDS),
+            **self._read_fields(),
             loras=tuple(
                 LoraUse(name=lora.name, weight=lora.weight, encoder_weight=lora.encoder_weight, blocks=lora.blocks)
                 for lora in self.loras
             ),
             hires=None if self.hires is None else self.hires.to_hires(),
             detailers=tuple(one.to_detailer() for one in self.detailers),
+            areas=tuple(self.areas),
             fallbacks=tuple(self.fallbacks),
             axes=tuple(Axis(parameter=axis.parameter, values=tuple(axis.values)) for axis in self.axes),
         )
+
+    def _read_fields(self) -> dict[str, Any]:
+        """The plain fields; areas need not be named twice."""
+        fields = read_body(self, CREATE_FIELDS)
+        if self.areas and fields["regions"] is None:
+            fields["regions"] = RegionSplit.AREAS
+        return fields
 
 
 class QueuedJobBody(BaseModel):

@@ -41,6 +41,7 @@ class Group(StrEnum):
     SAMPLING = "sampling"
     SEED = "seed"
     DETAILS = "details"
+    REGIONS = "regions"
     STRENGTH = "strength"
     RESIZE = "resize"
     LOOPS = "loops"

@@ -22,7 +22,15 @@ from studio.core.field_spec import (
     Widget,
 )
 from studio.core.range_checks import MAX_SIDE
-from studio.core.request_choices import MaskedContent, NoiseSource, PromptOrder, RegionSplit, Resize, Saving
+from studio.core.request_choices import (
+    MaskedContent,
+    NoiseSource,
+    PromptOrder,
+    RegionMode,
+    RegionSplit,
+    Resize,
+    Saving,
+)
 
 MAX_SEED = 2**64 - 1  # what ComfyUI, Fooocus and torch take
 MAX_PROMPT_CHARS = 20_000
@@ -385,10 +393,15 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         name="regions",
         kind=RegionSplit,
         label="Regional prompts",
-        help="Divides the image; BREAK divides the prompt among the regions.",
-        group=Group.DETAILS,
+        help="Columns and rows share the prompt, divided by BREAK; areas have prompts of their own.",
+        group=Group.REGIONS,
         widget=Widget.RADIO,
-        options={"Off": None, "Columns": RegionSplit.COLUMNS, "Rows": RegionSplit.ROWS},
+        options={
+            "Off": None,
+            "Areas": RegionSplit.AREAS,
+            "Columns": RegionSplit.COLUMNS,
+            "Rows": RegionSplit.ROWS,
+        },
         feature=Feature.REGIONS,
     ),
     FieldSpec(
@@ -396,7 +409,7 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         kind=str,
         label="Region shares",
         help='Sizes against each other: "1,1,2"; rows of columns as "1,1,1;2,1,1".',
-        group=Group.DETAILS,
+        group=Group.REGIONS,
         widget=Widget.TEXT,
         unset="1,1",
         max_length=200,
@@ -408,8 +421,8 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         name="region_base",
         kind=float,
         label="Base share",
-        help="Above 0 the first part is for the whole image, and counts this much.",
-        group=Group.DETAILS,
+        help="Above 0 the first part is for the whole image, and counts this much. Of areas it is the prompt.",
+        group=Group.REGIONS,
         widget=Widget.SLIDER,
         unset=0.0,
         limits=_FRACTION,
@@ -420,10 +433,22 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         name="region_common",
         kind=bool,
         label="Common part",
-        help="The first part, behind that of the base, begins each region's prompt.",
-        group=Group.DETAILS,
+        help="The first part begins each region's prompt. Of areas it is the prompt.",
+        group=Group.REGIONS,
         widget=Widget.CHECKBOX,
         unset=False,
+        feature=Feature.REGIONS,
+        depends_on="regions",
+    ),
+    FieldSpec(
+        name="region_mode",
+        kind=RegionMode,
+        label="Region mode",
+        help="“Latent” predicts once for each region, “Attention” once for all: faster, its regions less strict.",
+        group=Group.REGIONS,
+        widget=Widget.RADIO,
+        unset=RegionMode.LATENT,
+        options={"Latent": RegionMode.LATENT, "Attention": RegionMode.ATTENTION},
         feature=Feature.REGIONS,
         depends_on="regions",
     ),

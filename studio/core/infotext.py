@@ -21,7 +21,7 @@ from studio.core.lora_tags import split_tags, write_tag
 from studio.core.model import Feature, Model
 from studio.core.model_ids import RESTORER_PREFIX, UPSCALER_PREFIX
 from studio.core.number_format import format_number
-from studio.core.region_infotext import build_region_pairs, split_region_pairs
+from studio.core.region_infotext import build_region_pairs, split_region_pairs, write_region_prompts
 from studio.core.request import GenerationRequest, LoraUse
 from studio.core.request_choices import NoiseSource
 from studio.core.task import Task
@@ -71,7 +71,7 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one image
     the prompt. What the model chose by itself (`None` in the request) is written with the model's default; what the
     model does not have is left out.
     """
-    lines = [_append_tags(request.prompt, request.loras)]
+    lines = [write_region_prompts(request, _append_tags(request.prompt, request.loras))]
     if request.negative_prompt.strip():
         lines.append(f"{_NEGATIVE} {request.negative_prompt.strip()}")
     made = request.replace(width=width, height=height, seed=seed, model=model.id)

@@ -1,5 +1,5 @@
 """The texts of a request that are drawn from, in one order: prompt and negative prompt of the first pass, of the hires
-pass, of each step that follows, and of each detailer."""
+pass, of each step that follows, of each detailer, and of each area, which has no negative prompt."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def list_templates(request: GenerationRequest) -> tuple[str, ...]:
         hires.negative_prompt if hires is not None else "",
         *(text for step in request.then for text in _list_step_templates(step)),
         *(text for one in request.detailers for text in (one.prompt, one.negative_prompt)),
+        *(text for one in request.areas for text in (one.prompt, "")),
     )
 
 
@@ -34,11 +35,13 @@ def put_texts(request: GenerationRequest, texts: Sequence[str]) -> GenerationReq
     pairs = list(zip(texts[_FIRST_TEXTS::2], texts[_FIRST_TEXTS + 1 :: 2], strict=True))
     steps = zip(changed.then, pairs, strict=False)
     details = zip(changed.detailers, pairs[len(changed.then) :], strict=False)  # a fallback model may have none
+    areas = zip(changed.areas, pairs[len(pairs) - len(changed.areas) :], strict=True)
     return changed.replace(
         then=tuple(step.replace(prompt=prompt, negative_prompt=negative) for step, (prompt, negative) in steps),
         detailers=tuple(
             dataclasses.replace(one, prompt=prompt, negative_prompt=negative) for one, (prompt, negative) in details
         ),
+        areas=tuple(dataclasses.replace(one, prompt=prompt) for one, (prompt, _) in areas),
     )
 
 

@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
+from studio.core.region_area import MAX_AREAS
 from studio.core.request import GenerationRequest
 from studio.core.request_choices import RegionSplit
 
-MAX_REGIONS = 16
 _BREAK = re.compile(r"\s*\bBREAK\b\s*")
 _HINT = 'Write the shares as in "1,1" or, with rows of columns, "1,1,2;2,1,1".'
 
@@ -18,7 +18,8 @@ _HINT = 'Write the shares as in "1,1" or, with rows of columns, "1,1,2;2,1,1".'
 @dataclass(frozen=True, kw_only=True)
 class Region:
     """A prompt and the part of the image that it is for, as fractions of width and height; `weight` is how much it
-    counts there."""
+    counts there. With `mask`, an image's content hash, only its white parts count, or those of its `colour`. `is_rest`
+    is a region that counts wherever the others leave something over."""
 
     prompt: str
     left: float = 0.0
@@ -26,21 +27,27 @@ class Region:
     right: float = 1.0
     bottom: float = 1.0
     weight: float = 1.0
+    mask: str = ""
+    colour: str = ""
+    is_rest: bool = False
 
 
 def list_regions(request: GenerationRequest) -> tuple[Region, ...]:
-    """The regions of `request`, whose prompt BREAK divides; () where it has none.
+    """The regions of `request`: its areas, the first region being what they leave over, or what BREAK divides its
+    prompt among; () where it has none.
 
     With a base the first part is for the whole image and counts by that share, the regions by the rest. With a common
-    part, which follows the base or comes first, each region's prompt begins with that.
+    part, which comes before that, every prompt begins with it.
 
     Raises:
-        InvalidRequest: shares that are none, or another number of parts than of regions.
+        InvalidRequest: shares that are none, another number of parts than of regions, or no areas.
     """
     if request.regions is None:
         return ()
+    if request.regions is RegionSplit.AREAS:
+        return _list_areas(request)
     boxes = _lay_out_boxes(request.region_ratios, request.regions)
-    parts = _BREAK.split(request.prompt.strip())
+    parts = split_parts(request.prompt)
     ahead = (request.region_base > 0) + request.region_common
     if len(parts) != len(boxes) + ahead:
         raise InvalidRequest(
@@ -48,21 +55,44 @@ def list_regions(request: GenerationRequest) -> tuple[Region, ...]:
             + (f" and {ahead} before them." if ahead else "."),
             hint="Divide the prompt with BREAK, one part for each region.",
         )
-    base = parts.pop(0) if request.region_base > 0 else ""
     common = parts.pop(0) if request.region_common else ""
+    prompts = [_join_texts(common, part) for part in parts]
+    whole = [Region(prompt=prompts.pop(0), weight=request.region_base)] if request.region_base > 0 else []
     regions = [
-        Region(
-            prompt=", ".join(text for text in (common, part) if text),
-            left=left,
-            top=top,
-            right=right,
-            bottom=bottom,
-            weight=1 - request.region_base,
-        )
-        for part, (left, top, right, bottom) in zip(parts, boxes, strict=True)
+        Region(prompt=prompt, left=left, top=top, right=right, bottom=bottom, weight=1 - request.region_base)
+        for prompt, (left, top, right, bottom) in zip(prompts, boxes, strict=True)
     ]
-    whole = [Region(prompt=base, weight=request.region_base)] if request.region_base > 0 else []
     return (*whole, *regions)
+
+
+def split_parts(prompt: str) -> list[str]:
+    """The parts that BREAK divides `prompt` into, one at least."""
+    return _BREAK.split(prompt.strip())
+
+
+def _list_areas(request: GenerationRequest) -> tuple[Region, ...]:
+    """What the areas leave over, for which the prompt is, and the areas. The prompt is the common part."""
+    if not request.areas:
+        raise InvalidRequest("There are no areas to generate.", hint="Paint some and give each a prompt.")
+    common = request.prompt.strip() if request.region_common else ""
+    areas = (
+        Region(
+            prompt=_join_texts(common, area.prompt.strip()),
+            left=area.x,
+            top=area.y,
+            right=min(1.0, area.x + area.width),
+            bottom=min(1.0, area.y + area.height),
+            weight=area.weight * (1 - request.region_base),
+            mask=area.mask or "",
+            colour=area.colour,
+        )
+        for area in request.areas
+    )
+    return (Region(prompt=request.prompt, is_rest=True), *areas)
+
+
+def _join_texts(*texts: str) -> str:
+    return ", ".join(text for text in texts if text)
 
 
 def _lay_out_boxes(text: str, split: RegionSplit) -> list[tuple[float, float, float, float]]:
@@ -78,8 +108,8 @@ def _lay_out_boxes(text: str, split: RegionSplit) -> list[tuple[float, float, fl
         for start, end in _find_spans(shares):
             columns = split is RegionSplit.COLUMNS
             boxes.append((start, low, end, high) if columns else (low, start, high, end))
-    if len(boxes) > MAX_REGIONS:
-        raise InvalidRequest(f"There are {len(boxes)} regions; the limit is {MAX_REGIONS}.", hint="Use fewer.")
+    if len(boxes) > MAX_AREAS:
+        raise InvalidRequest(f"There are {len(boxes)} regions; the limit is {MAX_AREAS}.", hint="Use fewer.")
     return boxes
 
 

@@ -23,7 +23,8 @@ from studio.core.fields import REQUEST_FIELDS
 from studio.core.finish import FaceRestoration, Finish, OutputOptions, Upscale
 from studio.core.image_fields import image_field
 from studio.core.range_checks import MAX_LORA_WEIGHT, MAX_SIDE, check_range
-from studio.core.request_choices import NoiseSource, PromptOrder, RegionSplit, Resize, Saving
+from studio.core.region_area import MAX_AREAS, RegionArea
+from studio.core.request_choices import NoiseSource, PromptOrder, RegionMode, RegionSplit, Resize, Saving
 from studio.core.request_parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference
 from studio.core.social import SocialExport
 from studio.core.task import Task
@@ -53,9 +54,10 @@ class GenerationRequest:
     gets its `count` images. In a mask white is what changes. `strength` is the denoising strength, 0 to 1 (for sketch
     and structure: how closely the source is followed). `loops` feeds each image back as the source that many times.
     Tasks with a mask and searches give an image of the source's size, `width` and `height` being the size that is drawn
-    at. With `regions` each part of the image has its own part of the prompt (see studio.core.regions). From the
-    fraction `refiner_switch` of the noise schedule on, the checkpoint `refiner` goes on with the drawing; with a hires
-    pass, of that pass alone. `detailers` work on each finished image, one after the other.
+    at. With `regions` each part of the image has its own part of the prompt, or each of `areas` a prompt of its own
+    (see studio.core.regions). From the fraction `refiner_switch` of the noise schedule on, the checkpoint `refiner`
+    goes on with the drawing; with a hires pass, of that pass alone. `detailers` work on each finished image, one after
+    the other.
 
     Prompts may be dynamic (studio.prompting.dynamic). `template` and `negative_template` are then what `prompt` and
     `negative_prompt` are drawn from, and `drawn` holds the texts of each image (see studio.core.prompt_texts), drawn
@@ -101,6 +103,8 @@ class GenerationRequest:
     region_ratios: str = "1,1"
     region_base: float = 0.0
     region_common: bool = False
+    region_mode: RegionMode = RegionMode.LATENT
+    areas: tuple[RegionArea, ...] = ()
     tiling: bool = False
     guidance_rescale: float = 0.0
     pag_scale: float = 0.0
@@ -168,6 +172,8 @@ class GenerationRequest:
             )
         if len(self.detailers) > MAX_DETAILERS:
             raise InvalidRequest(f"Too many detailers; the limit is {MAX_DETAILERS}.", hint="Remove some of them.")
+        if len(self.areas) > MAX_AREAS:
+            raise InvalidRequest(f"Too many areas; the limit is {MAX_AREAS}.", hint="Remove some of them.")
         if len(self.axes) > 3:
             raise InvalidRequest("A grid has at most three axes.", hint="Remove one of them.")
         _check_chain(self)

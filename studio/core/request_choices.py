@@ -34,6 +34,14 @@ class RegionSplit(StrEnum):
 
     COLUMNS = "columns"
     ROWS = "rows"
+    AREAS = "areas"  # painted, or rectangles
+
+
+class RegionMode(StrEnum):
+    """Where the prompts of regions are kept apart."""
+
+    LATENT = "latent"  # a prediction of the whole image for each, of which its region is taken
+    ATTENTION = "attention"  # one prediction, in which each place reads the prompt of its region
 
 
 class PromptOrder(StrEnum):

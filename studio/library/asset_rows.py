@@ -69,7 +69,10 @@ def make_row(asset: Asset, path: str, digest: str, state: str) -> NewRow:
         notes=json.dumps(asset.notes),
         history=json.dumps([request.to_json() for request in asset.history]),
         parents=asset.parents,
-        loras=tuple(lora.name for lora in drawn.loras),
+        loras=(
+            *(lora.name for lora in drawn.loras),
+            *(name for area in drawn.areas for name in list_tag_names(area.prompt)),
+        ),
     )
 
 

@@ -19,7 +19,7 @@ def strip_comments(text: str) -> str:
 
 
 def strip_request_comments(request: GenerationRequest) -> GenerationRequest:
-    """`request` with comments left out of every prompt and template, those of its hires pass and steps included."""
+    """`request` with comments left out of every prompt and template, also of hires pass, areas and steps."""
     hires = request.hires
     changes: dict[str, object] = {
         name: strip_comments(getattr(request, name))
@@ -32,5 +32,6 @@ def strip_request_comments(request: GenerationRequest) -> GenerationRequest:
         dataclasses.replace(one, prompt=strip_comments(one.prompt), negative_prompt=strip_comments(one.negative_prompt))
         for one in request.detailers
     )
+    changes["areas"] = tuple(dataclasses.replace(one, prompt=strip_comments(one.prompt)) for one in request.areas)
     changes["then"] = tuple(map(strip_request_comments, request.then))
     return request.replace(**changes)

@@ -29,6 +29,11 @@ def remove_other_tags(prompt: str) -> tuple[str, tuple[str, ...]]:
     return (_OTHER_TAG.sub("", prompt), found) if found else (prompt, ())
 
 
+def remove_tags(prompt: str) -> str:
+    """`prompt` without tags of any kind."""
+    return remove_other_tags(split_tags(prompt)[0])[0]
+
+
 def move_tags_to_loras(request: GenerationRequest) -> GenerationRequest:
     """`request` with the tags of its prompt moved into `loras`; a tag wins over a chosen LoRA of the same name.
 

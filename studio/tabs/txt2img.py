@@ -38,6 +38,7 @@ from studio.tabs.common.form import Form
 from studio.tabs.common.form_guide import FormGuide
 from studio.tabs.common.form_values import parse_request, read_form, write_form
 from studio.tabs.common.hires_fields import build_hires_accordion
+from studio.tabs.common.region_fields import build_regions_accordion
 from studio.tabs.common.result_panel import render_empty_result, render_model_note
 from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.common.tab_view import TabView
@@ -127,7 +128,7 @@ def _build_settings(
     with gr.Accordion("LoRA", open=False, elem_id="loras"):
         fields |= form_fields.build_lora_fields()
     fields |= build_hires_accordion(model)
-    fields |= build_detailer_accordion(model)
+    fields |= build_detailer_accordion(model) | build_regions_accordion()
     steers = Feature.CONTROL in model.features
     with gr.Accordion("ControlNet", open=False, visible=steers, elem_id="control") as frame:
         units = control_fields.build_control_units(studio.engine.models(Task.PREPROCESS), "", own=True)

@@ -78,6 +78,7 @@ def _has_templates(request: GenerationRequest) -> bool:
         bool(request.template or request.negative_template)
         or (hires is not None and (is_dynamic(hires.prompt) or is_dynamic(hires.negative_prompt)))
         or any(is_dynamic(text) for one in request.detailers for text in (one.prompt, one.negative_prompt))
+        or any(is_dynamic(one.prompt) for one in request.areas)
         or any(_has_templates(step) for step in request.then)
         or any(_has_templates(_name_templates(cell.request)) for cell in expand_cells(request) if request.axes)
     )

@@ -10,7 +10,9 @@ from studio.core.annotate import read_mask
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.image_fields import list_image_hashes
 from studio.core.model import Model
+from studio.core.region_area import MAX_MASK_PIXELS, read_area_mask
 from studio.core.request import GenerationRequest
+from studio.core.request_choices import RegionSplit
 from studio.core.task import Task
 from studio.engine.storage.inputs import Images, KeptImage
 
@@ -43,6 +45,8 @@ def check_images(request: GenerationRequest, user: str, images: Images) -> None:
     if request.task is Task.PREPROCESS and len(request.control) != 1:
         raise InvalidRequest("A preprocessor job needs exactly one control unit.", hint="Name one preprocessor.")
     _check_mask(request, user, images)
+    if request.regions is RegionSplit.AREAS:
+        _check_areas(request, user, images)
 
 
 def fill_size(request: GenerationRequest, model: Model, user: str, images: Images) -> GenerationRequest:
@@ -93,6 +97,21 @@ def _check_mask(request: GenerationRequest, user: str, images: Images) -> None:
     nothing = low == 255 if request.inpaint.invert else high == 0
     if nothing:
         raise InvalidRequest("The mask is empty.", hint="Paint over the area to change.")
+
+
+def _check_areas(request: GenerationRequest, user: str, images: Images) -> None:
+    for number, area in enumerate(request.areas, 1):
+        if area.mask:
+            kept = images.get(area.mask, user)
+            if kept.width * kept.height > MAX_MASK_PIXELS:
+                raise InvalidRequest(
+                    f"The mask of area {number} is {kept.width}×{kept.height}, which is too large.",
+                    hint="Use one of the size of the image, or smaller.",
+                )
+        if area.mask and not read_area_mask(images.open(area.mask, user), area.colour).getbbox():
+            raise InvalidRequest(
+                f"Area {number} is empty.", hint="Paint it, or leave its prompt empty.", details={"area": number}
+            )
 
 
 def _check_same_size(mask: KeptImage, source: KeptImage) -> None:

@@ -13,6 +13,7 @@ _STRUCTURED_FIELDS: Mapping[Feature, dict[str, object]] = {
     Feature.LORA: {"loras": ()},
     Feature.HIRES: {"hires": None},
     Feature.DETAILER: {"detailers": ()},
+    Feature.REGIONS: {"areas": ()},
     Feature.CONTROL: {"control": ()},
     Feature.REFERENCE: {"references": ()},
 }

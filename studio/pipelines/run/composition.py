@@ -11,44 +11,46 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from studio.pipelines.run.region_loras import RegionLoras
+from studio.pipelines.run.region_maps import RegionMaps
 from studio.pipelines.unet_forward import replace_forward
 
 
 @dataclass(frozen=True)
 class AreaWeight:
-    """A weight that holds in one area alone, given as (left, top, right, bottom) in fractions of the image."""
+    """A weight that holds in one region alone, number `region` of `maps`."""
 
     weight: float
-    area: tuple[float, float, float, float]
+    maps: RegionMaps
+    region: int
 
     def draw_map(self, noise: Any) -> Any:
         """The weight at every place of `noise` (images, channels, height, width)."""
-        import torch
-
         height, width = noise.shape[-2:]
-        left, right = (round(side * width) for side in self.area[::2])
-        top, bottom = (round(side * height) for side in self.area[1::2])
-        drawn = torch.zeros((1, 1, height, width), dtype=noise.dtype, device=noise.device)
-        drawn[..., top:bottom, left:right] = self.weight
-        return drawn
+        return self.weight * self.maps.draw(height, width)[self.region].to(noise.device, noise.dtype)
 
 
 Weight = float | AreaWeight
 
 
 @contextmanager
-def compose_conditions(unet: Any, weights: tuple[Weight, ...], images: int) -> Iterator[None]:
+def compose_conditions(
+    unet: Any, weights: tuple[Weight, ...], images: int, loras: RegionLoras | None = None
+) -> Iterator[None]:
     """Within the block, `unet` takes embeddings in which one condition per weight lies side by side along the sequence
     (and pooled ones side by side along their width), and answers as if there were one condition that is all of them.
 
     The batch is [negative; positive] with guidance and just the positive without; then there is nothing to measure the
-    conditions against, and their mean by weight is the answer.
+    conditions against, and their mean by weight is the answer. With `loras` the regions that have others of them are
+    asked in a call of their own.
     """
-    with replace_forward(unet, _build_composed_forward(unet.forward, weights, images)):
+    with replace_forward(unet, _build_composed_forward(unet.forward, weights, images, loras)):
         yield
 
 
-def _build_composed_forward(forward: Any, weights: tuple[Weight, ...], images: int) -> Any:
+def _build_composed_forward(
+    forward: Any, weights: tuple[Weight, ...], images: int, loras: RegionLoras | None = None
+) -> Any:
     count = len(weights)
 
     def forward_composed(
@@ -77,13 +79,13 @@ def _build_composed_forward(forward: Any, weights: tuple[Weight, ...], images: i
             negative = [value[:images, :along]] if guided else []
             return torch.cat([*negative, *value[-images:].split(along, dim=1)])
 
-        noise = forward(
-            repeat_conditions(sample),
-            repeat_conditions(timestep),
-            encoder_hidden_states=split_conditions(encoder_hidden_states),
-            return_dict=False,
+        inputs = {
+            "sample": repeat_conditions(sample),
+            "timestep": repeat_conditions(timestep),
+            "encoder_hidden_states": split_conditions(encoder_hidden_states),
             **{key: repeat_conditions(value) for key, value in rest.items()},
-        )[0]
+        }
+        noise = _call_with_loras(forward, inputs, _list_row_regions(weights, images, guided=guided), loras)
         answer = _combine_noises(noise.split(images), weights, guided=guided)
         if not return_dict:
             return (answer,)
@@ -92,6 +94,44 @@ def _build_composed_forward(forward: Any, weights: tuple[Weight, ...], images: i
         return UNet2DConditionOutput(sample=answer)
 
     return forward_composed
+
+
+def _list_row_regions(weights: tuple[Weight, ...], images: int, *, guided: bool) -> list[int | None]:
+    """The region of each row of the batch; None for the negative prompt, and where there are no regions."""
+    own = [weight.region if isinstance(weight, AreaWeight) else None for weight in weights]
+    return [region for region in [*([None] if guided else []), *own] for _ in range(images)]
+
+
+def _call_with_loras(forward: Any, inputs: dict[str, Any], regions: list[int | None], loras: RegionLoras | None) -> Any:
+    """The noise of all rows: in one call, or with `loras` in one for the rows of each set of them."""
+    import torch
+
+    if loras is None:
+        return _call_forward(forward, inputs)
+    rows = list(range(len(regions)))
+    found: dict[int, torch.Tensor] = {}
+    while rest := [row for row in rows if row not in found]:
+        alike = [row for row in rest if loras.is_alike(regions[row], regions[rest[0]])]
+        given = {name: _pick_rows(value, alike, len(rows)) for name, value in inputs.items()}
+        with loras.put_on(regions[alike[0]]):
+            noise = _call_forward(forward, given)
+        found |= dict(zip(alike, noise.unbind(), strict=True))
+    return torch.stack([found[row] for row in rows])
+
+
+def _call_forward(forward: Any, inputs: dict[str, Any]) -> Any:
+    sample, timestep, *_ = inputs.values()
+    rest = {name: value for name, value in inputs.items() if name not in ("sample", "timestep")}
+    return forward(sample, timestep, **rest, return_dict=False)[0]
+
+
+def _pick_rows(value: Any, rows: list[int], count: int) -> Any:
+    """`rows` of everything that has one of `count` rows each."""
+    if isinstance(value, Mapping):
+        return {key: _pick_rows(item, rows, count) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_pick_rows(item, rows, count) for item in value)
+    return value[rows] if getattr(value, "ndim", 0) and value.shape[0] == count else value
 
 
 def _combine_noises(noises: tuple[Any, ...], weights: tuple[Weight, ...], *, guided: bool) -> Any:

@@ -4,25 +4,44 @@ with CLIP encoders."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from studio.core.regions import Region, list_regions
+from PIL import Image
+
+from studio.core.regions import list_regions
 from studio.core.request import GenerationRequest
+from studio.core.request_choices import RegionMode, RegionSplit
 from studio.pipelines.run.composition import AreaWeight, Weight, compose_conditions
 from studio.pipelines.run.encoders import Embeds, build_encoders
 from studio.pipelines.run.prompt_cache import PromptCache
+from studio.pipelines.run.region_loras import RegionLoras
+from studio.pipelines.run.region_maps import Part as ImagePart
+from studio.pipelines.run.region_maps import RegionMaps
+from studio.pipelines.run.regional_attention import attend_to_regions
 from studio.prompting import grammar
 from studio.prompting.chunks import Chunk
 from studio.prompting.emphasis import Part, Segment
+from studio.prompting.networks import remove_tags
 
 if TYPE_CHECKING:
     import torch
 
 
 _MAX_TOKENS = 40 * 77  # of one text, when it is repeated to the length of another
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptTools:
+    """What the prompts of a pass are read with: `cache` keeps what the encoders read, `load_image` gives the mask of a
+    content hash, `part` is what is drawn, where that is a part of the image alone, and `loras` are those of regions."""
+
+    cache: PromptCache = field(default_factory=PromptCache)
+    load_image: Callable[[str], Image.Image] | None = None
+    part: ImagePart | None = None
+    loras: RegionLoras | None = None
 
 
 @dataclass(frozen=True)
@@ -37,14 +56,26 @@ class _State:
 class Conditioning:
     """The embeddings of one pass over `images` images, and how they change on the way.
 
-    Several conditions (AND) lie side by side along the sequence, `composed` takes them apart again inside the UNet.
+    Several conditions (AND, regions) lie side by side along the sequence and are taken apart again inside the UNet: for
+    regions with `attends` in its attention.
     """
 
-    def __init__(self, pipe: Any, states: Sequence[_State], weights: tuple[Weight, ...], images: int) -> None:
+    def __init__(
+        self,
+        pipe: Any,
+        states: Sequence[_State],
+        weights: tuple[Weight, ...],
+        images: int,
+        *,
+        attends: bool = False,
+        loras: RegionLoras | None = None,
+    ) -> None:
         self._pipe = pipe
         self._states = tuple(states)
         self._weights = weights
         self._images = images
+        self._attends = attends
+        self._loras = loras
 
     def arguments(self) -> dict[str, Any]:
         """The pipeline call's keyword arguments: `prompt_embeds` and `negative_prompt_embeds`, (images, tokens, width),
@@ -88,9 +119,19 @@ class Conditioning:
         return len(self._weights) > 1
 
     def apply_composition(self, pipe: Any) -> AbstractContextManager[None]:
-        """For the time of a run, let the UNet answer for all conditions that AND joins, by their weights. Nothing is
-        left behind; with one condition nothing is done."""
-        return compose_conditions(pipe.unet, self._weights, self._images) if self.is_composed else nullcontext()
+        """For the time of a run, let the UNet answer for all conditions that AND joins, by their weights, or read those
+        of regions in their places. Nothing is left behind; with one condition nothing is done."""
+        if not self.is_composed:
+            return self._put_on_loras()
+        if self._attends:
+            areas = [weight for weight in self._weights if isinstance(weight, AreaWeight)]
+            return attend_to_regions(pipe.unet, areas[0].maps, [area.region for area in areas])
+        return compose_conditions(pipe.unet, self._weights, self._images, self._loras)
+
+    def _put_on_loras(self) -> AbstractContextManager[None]:
+        """The LoRAs of the only region that there is."""
+        only = self._weights[0]
+        return self._loras.put_on(only.region) if self._loras and isinstance(only, AreaWeight) else nullcontext()
 
     def _find_state(self, call: int) -> _State:
         return next((state for state in self._states if call <= state.end), self._states[-1])
@@ -116,7 +157,7 @@ def encode_prompts(
     steps: int,
     images: int,
     first_pass: int | None = None,
-    cache: PromptCache | None = None,
+    tools: PromptTools | None = None,
 ) -> Conditioning:
     """The conditioning of `request` for one pass of `pipe` with `steps` steps over `images` images.
 
@@ -124,60 +165,96 @@ def encode_prompts(
     order make two a step, and a text holds up to and with the call that its number names. `first_pass`, the steps of
     the pass before, makes this a hires pass whose editing counts on; without it, editing counts from this pass's own
     first step. Texts of fewer chunks than others are repeated, which changes nothing for attention; an empty negative
-    prompt of an SDXL checkpoint that asks for it (`force_zeros_for_empty_prompt`) is all zeros. What the encoders read
-    is kept in `cache`.
+    prompt of an SDXL checkpoint that asks for it (`force_zeros_for_empty_prompt`) is all zeros.
 
     Raises:
         InvalidRequest: a clip skip beyond the encoder's layers.
     """
+    tools = tools or PromptTools()
     calls = getattr(pipe.scheduler, "prompt_calls", getattr(pipe.scheduler, "order", 1))
     before = None if first_pass is None else first_pass * calls
-    positives = _schedule_positives(request, steps * calls, before)
+    maps = _draw_regions(request, tools)
+    positives = _schedule_positives(request, maps, steps * calls, before)
     negative = grammar.schedule_prompt(request.negative_prompt, steps * calls, first_pass=before, conjunction=False)
-    embedder = _Embedder(pipe, request.clip_skip, cache or PromptCache())
+    embedder = _RegionEmbedder(pipe, request.clip_skip, tools)
     zero = not request.negative_prompt.strip() and bool(getattr(pipe.config, "force_zeros_for_empty_prompt", False))
     spans = [
         (
             end,
             [
-                _scale_weights(condition.parts, request.prompt_weight)
-                for stages, _ in positives
+                (_scale_weights(condition.parts, request.prompt_weight), region)
+                for stages, region in positives
                 for condition in _find_stage(stages, end).conditions
             ],
             _scale_weights(_find_stage(negative, end).conditions[0].parts, request.negative_weight),
         )
         for end in sorted({stage.end for stages in (negative, *(own for own, _ in positives)) for stage in stages})
     ]
+    only = positives[0][1] if len(positives) == 1 else None  # its LoRAs are on for the whole call
     states: list[_State] = []
     for end, conditions, against in spans:
-        for_it, against_it = _align_lengths([embedder.embed(parts) for parts in conditions], embedder.embed(against))
+        read = [embedder.embed(*each) for each in conditions]
+        for_it, against_it = _align_lengths(read, embedder.embed(against, only))
         states.append(_State(end, for_it, against_it.to_zeros() if zero and embedder.pooled else against_it))
-    return Conditioning(pipe, states, _list_weights(positives), images)
+    attends = maps is not None and request.region_mode is RegionMode.ATTENTION
+    weights = _list_weights(positives, maps)
+    return Conditioning(pipe, states, weights, images, attends=attends, loras=tools.loras)
 
 
-_Positive = tuple[tuple[grammar.PromptStage, ...], Region | None]
-"""The stages of a prompt, and the region that it is for."""
+_Positive = tuple[tuple[grammar.PromptStage, ...], int]
+"""The stages of a prompt, and the number of the region that it is for, 0 for the whole image."""
 
 
-def _schedule_positives(request: GenerationRequest, calls: int, before: int | None) -> list[_Positive]:
+def _draw_regions(request: GenerationRequest, tools: PromptTools) -> RegionMaps | None:
+    """The maps of the regions, None without any. Areas lie in the whole image, columns and rows in what is drawn."""
+    if request.regions is None:
+        return None
+    part = tools.part if request.regions is RegionSplit.AREAS else None
+    return RegionMaps(list_regions(request), tools.load_image, part)
+
+
+def _schedule_positives(
+    request: GenerationRequest, maps: RegionMaps | None, calls: int, before: int | None
+) -> list[_Positive]:
     """The prompt as one, or that of each region."""
+    if maps is None:
+        return [(grammar.schedule_prompt(request.prompt, calls, first_pass=before), 0)]
     regions = list_regions(request)
-    if not regions:
-        return [(grammar.schedule_prompt(request.prompt, calls, first_pass=before), None)]
-    return [(grammar.schedule_prompt(one.prompt, calls, first_pass=before), one) for one in regions]
+    return [
+        (grammar.schedule_prompt(remove_tags(regions[number].prompt), calls, first_pass=before), number)
+        for number in maps.list_counting()
+    ]
 
 
-def _list_weights(positives: Sequence[_Positive]) -> tuple[Weight, ...]:
+def _list_weights(positives: Sequence[_Positive], maps: RegionMaps | None) -> tuple[Weight, ...]:
     """The weight of each condition, held to its region."""
     weights: list[Weight] = []
     for stages, region in positives:
         own = [condition.weight for condition in stages[0].conditions]
-        if region is not None:
-            area = (region.left, region.top, region.right, region.bottom)
-            weights += [AreaWeight(weight * region.weight, area) for weight in own]
-        else:
-            weights += own
+        weights += own if maps is None else [AreaWeight(weight, maps, region) for weight in own]
     return tuple(weights)
+
+
+class _RegionEmbedder:
+    """The text encoders, with the LoRAs of the region whose text it is."""
+
+    def __init__(self, pipe: Any, clip_skip: int | None, tools: PromptTools) -> None:
+        self._pipe = pipe
+        self._clip_skip = clip_skip
+        self._loras = tools.loras
+        self._whole = _Embedder(pipe, clip_skip, tools.cache)
+        self._own: dict[int, _Embedder] = {}
+        self.pooled = self._whole.pooled
+
+    def embed(self, parts: tuple[Part, ...], region: int | None = None) -> Embeds:
+        """As `_Embedder.embed`; what is read with the LoRAs of a region is not kept for other passes."""
+        if self._loras is None or self._loras.is_alike(region, None):
+            return self._whole.embed(parts)
+        assert region is not None
+        if region not in self._own:
+            self._own[region] = _Embedder(self._pipe, self._clip_skip, PromptCache())
+        with self._loras.put_on(region):
+            return self._own[region].embed(parts)
 
 
 class _Embedder:

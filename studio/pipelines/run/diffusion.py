@@ -21,7 +21,7 @@ from studio.pipelines.run.freeu import apply_freeu
 from studio.pipelines.run.guidance_rescale import rescale_guidance
 from studio.pipelines.run.live_preview import Previewer, StepRecorder, can_show, unpack_latents
 from studio.pipelines.run.perturbed_attention import guide_by_perturbation
-from studio.pipelines.run.prompt_cache import PromptCache, cache_encoding
+from studio.pipelines.run.prompt_cache import cache_encoding
 from studio.pipelines.run.refining import Refiner, switch_models
 from studio.pipelines.run.samplers import make_scheduler
 from studio.pipelines.run.seamless import wrap_edges
@@ -59,7 +59,7 @@ class _ShareOfProgress(Progress):
 class Pass:
     """One pass. `request` says everything in full (steps, guidance, sizes are set); `steps` are those that are really
     run; `inputs` are further arguments of the pipeline call; `latents` asks for latents instead of images; `prompts`
-    has what earlier passes encoded."""
+    says what its prompts are read with."""
 
     spec: PipelineSpec
     model: Model
@@ -69,7 +69,7 @@ class Pass:
     first_pass: int | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
     latents: bool = False
-    prompts: PromptCache = field(default_factory=PromptCache)
+    prompts: conditioning.PromptTools = field(default_factory=conditioning.PromptTools)
     refiner: Refiner | None = None
 
 
@@ -149,7 +149,7 @@ def _build_prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.
     if task.spec.clip and request.task is not Task.EDIT:  # instructions are plain text, guided in two directions
         found = _encode(pipe, request, task, task.prompts)
         return found.arguments(), found
-    cache_encoding(pipe, task.prompts)
+    cache_encoding(pipe, task.prompts.cache)
     prompts: dict[str, Any] = {"prompt": [request.prompt] * images}
     if "negative_prompt" in inspect.signature(pipe.__call__).parameters and request.negative_prompt.strip():
         prompts["negative_prompt"] = [request.negative_prompt] * images
@@ -188,9 +188,11 @@ def _list_unet_changes(pipe: Any, task: Pass) -> Iterator[AbstractContextManager
         yield wrap_edges(pipe.unet, pipe.vae, *refined)
 
 
-def _encode(pipe: Any, request: GenerationRequest, task: Pass, cache: PromptCache) -> conditioning.Conditioning:
+def _encode(
+    pipe: Any, request: GenerationRequest, task: Pass, tools: conditioning.PromptTools
+) -> conditioning.Conditioning:
     return conditioning.encode_prompts(
-        pipe, request, steps=task.steps, images=len(task.seeds), first_pass=task.first_pass, cache=cache
+        pipe, request, steps=task.steps, images=len(task.seeds), first_pass=task.first_pass, tools=tools
     )
 
 

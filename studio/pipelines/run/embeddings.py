@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import re
 import unicodedata
@@ -27,19 +28,20 @@ def find_embeddings(
     """The embeddings of `known` for `family` whose name stands as a word in a prompt, upper and lower case alike, and
     the request in which each is spelled as its token."""
     used: list[WeightFile] = []
-    texts = {
-        name: unicodedata.normalize("NFC", text)
-        for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt))
-    }
+    prompts = (request.prompt, request.negative_prompt, *(area.prompt for area in request.areas))
+    texts = [unicodedata.normalize("NFC", text) for text in prompts]
     for file in known:
         if file.kind is not WeightKind.EMBEDDING or file.problem or file.family not in ("", family):
             continue
         name = unicodedata.normalize("NFC", file.name.rsplit("/", 1)[-1])
         word = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])", re.IGNORECASE)
-        if any(word.search(text) for text in texts.values()):
+        if any(word.search(text) for text in texts):
             used.append(file)
-            texts = {name: word.sub(make_token(file), text) for name, text in texts.items()}
-    return (request.replace(**texts) if used else request), used
+            texts = [word.sub(make_token(file), text) for text in texts]
+    if not used:
+        return request, used
+    areas = tuple(dataclasses.replace(area, prompt=text) for area, text in zip(request.areas, texts[2:], strict=True))
+    return request.replace(prompt=texts[0], negative_prompt=texts[1], areas=areas), used
 
 
 def check_embeddings(files: Sequence[WeightFile], checkpoint: WeightFile, spec: PipelineSpec) -> None:

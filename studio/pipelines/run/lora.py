@@ -10,7 +10,7 @@ from studio.core.block_weights import parse_blocks
 from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.request import LoraUse
 from studio.core.weight_reading import disable_mapping, read_tensors
-from studio.core.weights import WeightFile, WeightKind, is_same_name
+from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind, is_same_name
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.file_stamps import FileStamp, read_stamp
 from studio.pipelines.run.lora_blocks import scale_blocks
@@ -63,11 +63,15 @@ class LoraAdapters:
             except InvalidRequest:
                 self.remove(pipe)
                 raise
+        self.set_weights(pipe, uses)
+        self._applied, self._uses = applied, uses
+        return self._notices
+
+    def set_weights(self, pipe: Any, uses: Sequence[LoraUse]) -> None:
+        """Let the adapters that are on count as `uses`, in their order, say; what is merged stays as it is."""
         if self._adapters:
             weights = [_weigh_components(pipe, uses[index]) for index in self._adapters]
             pipe.set_adapters(list(self._adapters.values()), weights)
-        self._applied, self._uses = applied, uses
-        return self._notices
 
     def remove(self, pipe: Any) -> None:
         """Restore the checkpoint's own layers."""
@@ -89,8 +93,7 @@ class LoraAdapters:
         blocks = parse_blocks(use.blocks)
         if blocks:
             tensors = scale_blocks(tensors, blocks)
-        # diffusers would read a file with settings in its header again, unscaled
-        if needs_merging(header) or (blocks and "lora_adapter_metadata" in header.metadata):
+        if is_merged(header, use):
             layers = self._merged.merge(pipe, file, tensors, use)
         else:
             self._adapters[index] = f"lora{index}"
@@ -100,6 +103,12 @@ class LoraAdapters:
         if layers.applied >= layers.total:
             return ""
         return f"{layers.applied} of {layers.total} layers of {file.name} were applied; the model lacks the rest."
+
+
+def is_merged(header: SafetensorsHeader, use: LoraUse) -> bool:
+    """Whether the file with this header is merged into the weights rather than put on as an adapter. diffusers would
+    read one with settings in its header again, unscaled."""
+    return needs_merging(header) or (bool(parse_blocks(use.blocks)) and "lora_adapter_metadata" in header.metadata)
 
 
 def find_loras(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from studio.core.finish import Upscale
 from studio.core.ports import Annotators
-from studio.core.regions import list_regions
 from studio.core.request import GenerationRequest
 from studio.core.weights import WeightKind
 from studio.pipelines.control.control_units import check_unit_names
@@ -16,6 +15,8 @@ from studio.pipelines.run.detail_areas import check_target
 from studio.pipelines.run.embeddings import check_embeddings, find_embeddings
 from studio.pipelines.run.lora import find_loras
 from studio.pipelines.run.refining import check_refiner
+from studio.pipelines.run.region_checks import check_regions
+from studio.pipelines.run.region_loras import check_region_loras, list_region_loras, merge_region_loras
 from studio.pipelines.upscale import realesrgan_engine
 from studio.pipelines.upscale.upscale_image import RESAMPLERS
 from studio.prompting.networks import extract_loras, move_tags_to_loras
@@ -33,13 +34,16 @@ def check_names(catalog: Catalog, request: GenerationRequest, annotators: Annota
     """
     _check_pass(catalog, request)
     if not (request.template or request.drawn or request.axes):  # else each image has a prompt of its own
-        list_regions(request)
+        check_regions(request)
     check_upscaler_names(catalog, request.upscale)
     for detailer in request.detailers:
         check_target(detailer, annotators)
         prompt = detailer.prompt or request.prompt
         _check_pass(
-            catalog, request.replace(model=detailer.model or request.model, prompt=prompt, control=(), loras=())
+            catalog,
+            request.replace(
+                model=detailer.model or request.model, prompt=prompt, control=(), loras=(), regions=None, areas=()
+            ),
         )
     if request.refiner:
         found = {model.id: model for model in catalog.models()}
@@ -76,7 +80,9 @@ def _check_pass(catalog: Catalog, request: GenerationRequest) -> None:
     weight = catalog.checkpoint(request.model)
     extract_loras(request.negative_prompt)
     spec = catalog.spec(weight)
-    find_loras(catalog, move_tags_to_loras(request).loras, spec.family, weight.name)
+    own = list_region_loras(request)
+    uses, _ = merge_region_loras(move_tags_to_loras(request).loras, own)
+    check_region_loras(request, own, find_loras(catalog, uses, spec.family, weight.name))
     if spec.clip:
         check_embeddings(find_embeddings(request, catalog.weights(), spec.family)[1], weight, spec)
     check_unit_names(catalog, request)

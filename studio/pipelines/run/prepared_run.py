@@ -16,9 +16,12 @@ from studio.pipelines.control import apply_control
 from studio.pipelines.control.apply_control import ControlPlan
 from studio.pipelines.registry import PipelineKey, ResidentPipeline
 from studio.pipelines.run import diffusion, embeddings
+from studio.pipelines.run.conditioning import PromptTools
 from studio.pipelines.run.diffusion import Pass, Progress
 from studio.pipelines.run.oom_fallbacks import OomFallbacks
 from studio.pipelines.run.refining import Refiner, check_predictions
+from studio.pipelines.run.region_loras import RegionLoras
+from studio.pipelines.run.region_maps import Part
 from studio.pipelines.run.run_plan import PassPlan, Resources, load_checkpoint
 from studio.pipelines.run.tiled_diffusion import Tiles, draw_in_tiles
 from studio.pipelines.upscale import upscale_request
@@ -105,7 +108,8 @@ class PassRunner:
             yield OpenedPipeline(held=held, pipe=pipe, plan=what, inputs=loaded_control.inputs)
 
     def run(self, opened: OpenedPipeline, seeds: tuple[ImageSeed, ...], progress: Progress, **more: Any) -> Any:
-        """The images of `seeds`, or their latents; `more` are fields of Pass."""
+        """The images of `seeds`, or their latents; `more` are fields of Pass, `part` what is drawn where that is a part
+        of the image alone."""
         planned = opened.plan.refiner
         if planned is None:
             return self._run(opened, seeds, progress, **more)
@@ -116,7 +120,7 @@ class PassRunner:
                 pipe=refined.pipe,
                 request=planned.request,
                 switch=opened.plan.request.refiner_switch,
-                prompts=refined.held.prompts,
+                prompts=self._choose_tools(refined, more.get("part")),
             )
             return self._run(opened, seeds, progress, refiner=refiner, **more)
 
@@ -124,13 +128,26 @@ class PassRunner:
         files = ((file.path, read_stamp(file.path)) for file in opened.plan.embeddings)
         opened.held.prompts.keep_for((opened.held.adapters.changes, *files))
 
-    def _run(self, opened: OpenedPipeline, seeds: tuple[ImageSeed, ...], progress: Progress, **more: Any) -> Any:
+    def _choose_tools(self, opened: OpenedPipeline, part: Part | None) -> PromptTools:
+        held, uses = opened.held, opened.plan.region_loras
+        loras = RegionLoras(pipe=held.pipe, adapters=held.adapters, uses=uses) if uses else None
+        return PromptTools(cache=held.prompts, load_image=self.ctx.load_image, part=part, loras=loras)
+
+    def _run(
+        self,
+        opened: OpenedPipeline,
+        seeds: tuple[ImageSeed, ...],
+        progress: Progress,
+        *,
+        part: Part | None = None,
+        **more: Any,
+    ) -> Any:
         import torch
 
         what, pipe = opened.plan, opened.pipe
         given = {"steps": what.steps, **more, "inputs": {**opened.inputs, **more.get("inputs", {})}}
         self._keep_prompts(opened)
-        prompts = opened.held.prompts
+        prompts = self._choose_tools(opened, part)
         task = Pass(spec=what.spec, model=what.model, request=what.request, seeds=seeds, prompts=prompts, **given)
         tiles = diffusion.enable_vae_tiling(pipe.vae) if self.frugal else nullcontext()
         with tiles, torch.inference_mode():

@@ -11,8 +11,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.model import Model
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.pipelines.run.conditioning import Conditioning
-from studio.pipelines.run.prompt_cache import PromptCache
+from studio.pipelines.run.conditioning import Conditioning, PromptTools
 from studio.pipelines.unet_forward import replace_forward
 
 if TYPE_CHECKING:
@@ -25,12 +24,12 @@ _AESTHETIC_SCORES = (2.5, 6.0)  # of negative and positive, as the SDXL refiner 
 
 @dataclass(frozen=True, kw_only=True)
 class Refiner:
-    """The pipeline that takes over, what its text encoders are given, and when: see `GenerationRequest`."""
+    """The pipeline that takes over, what its prompts are and are read with, and when: see `GenerationRequest`."""
 
     pipe: Any
     request: GenerationRequest
     switch: float
-    prompts: PromptCache
+    prompts: PromptTools
 
 
 def check_refiner(model: Model, refiner: Model) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from studio.core.errors import InvalidRequest
 from studio.core.model import Feature, Model
 from studio.core.ports import Annotators, LoadOptions, PipelineSpec
-from studio.core.regions import list_regions
 from studio.core.request import GenerationRequest, LoraUse
+from studio.core.request_choices import RegionMode
 from studio.core.settings import AUTOMATIC_PRECISIONS
 from studio.core.weight_reading import disable_mapping
 from studio.core.weights import WeightFile, WeightKind
@@ -22,6 +22,8 @@ from studio.pipelines.registry import PipelineRegistry
 from studio.pipelines.run import diffusion, embeddings
 from studio.pipelines.run.lora import find_loras
 from studio.pipelines.run.refining import check_refiner
+from studio.pipelines.run.region_checks import check_regions
+from studio.pipelines.run.region_loras import Uses, check_region_loras, list_region_loras, merge_region_loras
 from studio.prompting.networks import extract_loras, move_tags_to_loras, remove_other_tags
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class Resources:
 @dataclass(frozen=True, kw_only=True)
 class PassPlan:
     """One pass with everything looked up and checked. `request` is resolved; `removed_tags` stood in its prompt and
-    named nothing that there is."""
+    named nothing that there is; `region_loras` are the LoRAs of each region, where they differ."""
 
     model: Model
     weight: WeightFile
@@ -68,6 +70,7 @@ class PassPlan:
     loras: tuple[tuple[WeightFile, LoraUse], ...]
     embeddings: tuple[WeightFile, ...]
     vae: WeightFile | None
+    region_loras: tuple[Uses, ...] = ()
     removed_tags: tuple[str, ...] = ()
     refiner: PassPlan | None = None
 
@@ -79,8 +82,10 @@ class PassPlan:
     @property
     def changes_networks(self) -> bool:
         """Whether layers inside the networks work otherwise during the pass."""
+        attends = self.request.regions is not None and self.request.region_mode is RegionMode.ATTENTION
         request = self.request
-        return bool(request.tiling or request.pag_scale or request.sag_scale or request.freeu)
+        changed = request.tiling or request.pag_scale or request.sag_scale or request.freeu
+        return bool(attends or self.region_loras or changed)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -104,8 +109,11 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
     request = diffusion.resolve_defaults(
         request.replace(negative_prompt=extract_loras(request.negative_prompt)[0]), model
     )
-    list_regions(request)  # a prompt that does not fit them is refused before anything is loaded
-    loras = find_loras(catalog, request.loras, spec.family, model.title)
+    check_regions(request)
+    own = list_region_loras(request) if Feature.LORA in model.features else ()
+    uses, region_loras = merge_region_loras(request.loras, own)
+    loras = find_loras(catalog, uses, spec.family, model.title)
+    check_region_loras(request, own, loras)
     if loras and resources.precision == "float8":
         raise InvalidRequest(
             "LoRAs cannot be used while weights are kept in 8 bits.",
@@ -120,6 +128,7 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
         spec=spec,
         request=request,
         loras=loras,
+        region_loras=region_loras,
         embeddings=tuple(files),
         vae=catalog.find(WeightKind.VAE, request.vae) if request.vae else None,
         removed_tags=removed,

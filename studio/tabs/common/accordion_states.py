@@ -22,6 +22,7 @@ from studio.tabs.common.form_values import (
     read_value,
     split_values,
 )
+from studio.tabs.common.region_values import AREAS, name_area_field
 
 MAX_STATE_CHARS = 48
 _EMPTY = (None, "", NONE)
@@ -38,6 +39,7 @@ def describe_accordions(values: Values, platforms: PlatformData | None = None) -
         "loras": lambda: _describe_loras(values),
         "hires": lambda: _describe_hires(values),
         "detailer": lambda: _describe_detailers(values),
+        "region-fields": lambda: _describe_regions(values),
         "control": lambda: _describe_units(values),
         "post": lambda: _read_name(values.get("afterwards")),
         "grid": lambda: _describe_grid(values),
@@ -66,6 +68,15 @@ def _describe_hires(values: Values) -> str:
 def _describe_detailers(values: Values) -> str:
     on = [n for n in range(DETAILERS) if values.get(name_detailer_field(DETAILER_SWITCH, n)) is True]
     return ", ".join(_format_value(values.get(name_detailer_field("detailer_target", n))) for n in on)
+
+
+def _describe_regions(values: Values) -> str:
+    """How the image is divided: with the shares of columns and rows, or the number of areas."""
+    split = values.get("regions")
+    if split == "Areas":
+        count = sum(bool(_read_name(values.get(name_area_field("prompt", index)))) for index in range(AREAS))
+        return f"{count} area{'' if count == 1 else 's'}"
+    return f"{split} {_read_name(values.get('region_ratios'))}".strip() if split in ("Columns", "Rows") else ""
 
 
 def _describe_units(values: Values) -> str:

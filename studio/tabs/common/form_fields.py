@@ -26,6 +26,7 @@ from studio.tabs.common.field_widgets import (
 )
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_values import AXES, LORA_SLOTS, NONE
+from studio.tabs.common.region_values import list_area_fields
 from studio.tabs.common.widgets import MIN_WIDTH, build_dropdown, build_slider, build_textbox
 
 _MODEL_DEPENDENT_FIELDS = (*REQUEST_FIELDS, *HIRES_FIELDS)  # fields that change when another model is chosen
@@ -189,4 +190,6 @@ def update_for_model(form: Form, model: Model) -> dict[Component, Any]:
             change["value"] = get_initial_value(spec, model)
         if spec.feature is not None:
             change["visible"] = spec.feature in model.features
+    for name in list_area_fields():
+        changes[name] = {"visible": Feature.REGIONS in model.features}
     return {form[name]: gr.update(**change) for name, change in changes.items() if change and name in form.fields}

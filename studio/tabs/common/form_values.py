@@ -26,7 +26,9 @@ from studio.core.field_spec import (
 )
 from studio.core.model import Feature, Model
 from studio.core.request import Axis, GenerationRequest, Hires
+from studio.core.request_choices import RegionSplit
 from studio.prompting.dynamic_tree import escape_text
+from studio.tabs.common.region_values import read_areas, write_areas
 
 LORA_SLOTS = 4
 AXES = ("x", "y", "z")
@@ -35,7 +37,7 @@ DETAILER_SWITCH = "detailer_on"
 MODEL_AXIS = "Model"
 _RGB_FUNCTION = re.compile(r"rgba?\(([^)]*)\)")
 _DECIMAL = re.compile(r"\d{1,6}(\.\d*)?")
-_COMMON = (Group.PROMPT, Group.SAMPLING, Group.SEED, Group.DETAILS)
+_COMMON = (Group.PROMPT, Group.SAMPLING, Group.SEED, Group.DETAILS, Group.REGIONS)
 
 Values = Mapping[str, object]
 
@@ -70,6 +72,8 @@ def read_common_fields(
         data["loras"] = _read_loras(values)
     if Feature.DETAILER in model.features and (detailers := _read_detailers(values)):
         data["detailers"] = detailers
+    if data.get("regions") is RegionSplit.AREAS:
+        data["areas"] = read_areas(values)
     if values["fallbacks"]:
         data["fallbacks"] = values["fallbacks"]
     if axes := _read_axes(values):
@@ -152,7 +156,7 @@ def write_form(request: GenerationRequest) -> dict[str, Any]:
     for slot in range(LORA_SLOTS):
         lora = request.loras[slot] if slot < len(request.loras) else None
         values |= {f"lora_{slot}": lora.name if lora else NONE, f"lora_weight_{slot}": lora.weight if lora else 1.0}
-    values |= _write_detailers(request)
+    values |= _write_detailers(request) | write_areas(request)
     for index, axis_name in enumerate(AXES):
         axis = request.axes[index] if index < len(request.axes) else None
         values |= {f"axis_{axis_name}": axis.parameter if axis else NONE}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -29,6 +29,15 @@ def build_paint_editor(label: str, *, name: str, kind: str, over: str) -> gr.HTM
     """Paints over the image on the pad called `over`: a "mask" (mode L, white is what changes) or "paint" (mode
     RGBA)."""
     return build_scripted_field("paint", name, label=label, kind=kind, over=over)
+
+
+def build_area_painter(
+    label: str, *, name: str, over: str, palette: Sequence[tuple[str, str]], size: tuple[str, str]
+) -> gr.HTML:
+    """Paints areas in the colours of `palette`, ("#rrggbb", name), over the image on the pad called `over`, or without
+    one on a blank sheet of the `size` in the number fields of these ids."""
+    colours = [{"colour": colour, "name": title} for colour, title in palette]
+    return build_scripted_field("paint", name, label=label, kind="areas", over=over, palette=colours, size=list(size))
 
 
 def build_outpaint_plan(plan: Mapping[str, Any], *, name: str, over: str) -> gr.HTML:

@@ -36,6 +36,7 @@ from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.form_guide import FormGuide
 from studio.tabs.common.form_values import parse_request
 from studio.tabs.common.image_fields import read_image_names
+from studio.tabs.common.region_fields import build_regions_accordion
 from studio.tabs.common.result_panel import render_empty_result, render_model_note
 from studio.tabs.common.send_images import SentImage
 from studio.tabs.common.tab import PageContext, Tab
@@ -105,6 +106,8 @@ def _build_settings(
     fields.build_additional_fields(layout)
     with layout.part(Part.DETAILER):
         layout.fields |= build_detailer_accordion(model, PREFIX)
+    with layout.part(Part.DRAWING):
+        layout.fields |= build_regions_accordion(PREFIX, fields.SOURCE)
     with layout.part(Part.CONTROL), gr.Accordion("ControlNet", open=False, elem_id=f"{PREFIX}control"):
         units = control_fields.build_control_units(studio.engine.models(Task.PREPROCESS), PREFIX, own=False)
         layout.fields |= control_fields.collect_unit_fields(units)

@@ -65,7 +65,7 @@ class RequestBuilder:
         self._notes: list[str] = []
         self._units: tuple[BuiltUnit, ...] = ()
         self._adetailer = ADetailerUse()
-        self._regions: dict[str, Any] = {}
+        self._region_arguments: Any = []
 
     @property
     def _settings(self) -> Settings:
@@ -215,7 +215,7 @@ class RequestBuilder:
             if lowered == _CONTROL_SCRIPT:
                 self._units = build_control_units(given.get("args", []), self._studio, self._user)
             elif lowered == REGIONS_SCRIPT:
-                self._regions = read_regional_prompter(given.get("args", []), body.prompt or "")
+                self._region_arguments = given.get("args", [])
             elif lowered == ADETAILER_SCRIPT:
                 self._adetailer = read_adetailer(given.get("args", []), self._list_models())
             elif lowered not in _BUILT_IN_SCRIPTS:
@@ -268,12 +268,18 @@ class RequestBuilder:
 
     def _finish(self, request: GenerationRequest, body: Body) -> BuiltRequest:
         model = self._studio.engine.model(request.model, request.task)
-        request = self._add_detailers(request, body).replace(**self._regions)
+        request = self._add_detailers(request, body)
+        request = request.replace(**read_regional_prompter(self._region_arguments, request.prompt, self._keep_image))
         if self._choose_options(body).get("enable_prompt_comments"):
             request = strip_request_comments(request)
         fitted, notes = fit_to_model(request.replace(model=model.id), model)
         notes = (*self._notes, *self._adetailer.notes, *notes)
         return BuiltRequest(request=fitted, body=body, units=self._units, notes=notes)
+
+    def _keep_image(self, text: str) -> tuple[str, Image.Image]:
+        data = images.read_image_bytes(text, self._settings)
+        kept = self._studio.engine.keep_image(data, self._user)
+        return kept.hash, images.open_file(data, self._settings)
 
     def _add_detailers(self, request: GenerationRequest, body: Body) -> GenerationRequest:
         """The request with what ADetailer is asked for, else with what the infotext says; of an image it may be asked

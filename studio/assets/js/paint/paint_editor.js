@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * Painting over an image: a mask (white is what changes) or a sketch in colours. Brush and eraser, undo and redo, zoom
- * and pan, by mouse, pen, fingers or keys. The value is the name of the kept mask, or of the kept layer of paint.
+ * Painting over an image: a mask (white is what changes), a sketch in colours, or areas in the colours of a palette,
+ * these also on a blank sheet of the size of a form. Brush and eraser, undo and redo, zoom and pan, by mouse, pen,
+ * fingers or keys. The value is the name of the kept mask, or of the kept layer of paint.
  */
 
 import { make } from "../common/dom.js";
@@ -20,7 +21,15 @@ import { Viewport } from "./viewport.js";
 /** @typedef {import("./paint_layer.js").Patch} Patch */
 /** @typedef {import("./paint_toolbar.js").Tool} Tool */
 /** @typedef {import("./viewport.js").Point} Point */
-/** @typedef {{label: string, kind: "mask" | "paint", over: string}} PaintOptions `over` names the pad with the image */
+/** @typedef {{colour: string, name: string}} PaletteColour */
+/**
+ * @typedef {object} PaintOptions
+ * @property {string} label
+ * @property {"mask" | "paint" | "areas"} kind
+ * @property {string} over the pad with the image; "" for a blank sheet
+ * @property {PaletteColour[]} [palette] the colours that there are; without it any
+ * @property {string[]} [size] ids of the fields with the width and height of a blank sheet
+ */
 
 const MAX_UNDO = 40;
 const SAVE_DELAY_MS = 700; // of quiet after a stroke
@@ -50,14 +59,14 @@ export class PaintEditor {
     this.viewport = new Viewport();
     /** @type {PatchHistory<Patch>} */
     this.history = new PatchHistory((patch) => this.layer.swap(patch), MAX_UNDO);
-    this.toolbar = new PaintToolbar(options.label, this.layer.isMask, this.#getActions());
+    this.toolbar = new PaintToolbar(options.label, this.layer.isMask, this.#getActions(), options.palette);
     this.image = make("img", { alt: "", draggable: "false" });
     this.sheet = make("div", { class: "paint-sheet" }, this.image, this.layer.canvas);
     this.ring = make("i", { class: "paint-ring", hidden: true });
     const help = `${options.label}. ${KEYS_HELP}`;
     const view = { class: "paint-view", tabindex: "0", role: "application", "aria-label": help };
     this.view = make("div", view, this.sheet, this.ring);
-    const root = { class: "paint", role: "group", "aria-label": options.label };
+    const root = { class: `paint paint-of-${options.kind}`, role: "group", "aria-label": options.label };
     this.root = make("div", root, this.toolbar.root, this.view);
     /** @type {Tool} */
     this.tool = "brush";
@@ -85,7 +94,12 @@ export class PaintEditor {
     document.addEventListener("visibilitychange", () => root.isConnected && this.save());
     new ResizeObserver(() => this.fit()).observe(view);
     host.watch("value", () => this.#restore());
-    followImages(this.options.over, root, ([hash]) => this.#setSource(hash ?? ""));
+    if (this.options.over) {
+      followImages(this.options.over, root, ([hash]) => this.#setSource(hash ?? "", hash ? getImageAddress(hash) : ""));
+    } else {
+      for (const kind of ["pointerenter", "focusin"]) root.addEventListener(kind, () => this.#followSize());
+      this.#followSize();
+    }
     this.#update();
   }
 
@@ -105,7 +119,7 @@ export class PaintEditor {
 
   /** @returns {import("./paint_layer.js").Brush} */
   get brush() {
-    return { radius: this.radius, colour: this.toolbar.colour.value, erases: this.tool === "eraser" };
+    return { radius: this.radius, colour: this.toolbar.getColour(), erases: this.tool === "eraser" };
   }
 
   /** @param {Point} at in the view */
@@ -181,7 +195,9 @@ export class PaintEditor {
 
   async #send() {
     const { source } = this;
-    const kept = await keepFile(await this.layer.toBlob(), { [this.layer.isMask ? "mask_of" : "paint_on"]: source });
+    const { kind } = this.options;
+    const query = kind === "areas" ? {} : { [kind === "mask" ? "mask_of" : "paint_on"]: source };
+    const kept = await keepFile(await this.layer.toBlob(), query);
     if (this.source === source && !this.isDirty) this.#setValue(kept.hash);
   }
 
@@ -200,13 +216,24 @@ export class PaintEditor {
     };
   }
 
-  /** @param {string} hash of the image below, "" for none */
-  #setSource(hash) {
-    if (hash === this.source) return;
-    this.source = hash;
+  /**
+   * @param {string} name of the image below: its hash, or the size of a blank sheet; "" for none
+   * @param {string} address
+   */
+  #setSource(name, address) {
+    if (name === this.source) return;
+    this.source = name;
     this.isReady = false;
-    this.root.classList.toggle("paint-idle", !hash);
-    if (hash) this.image.src = getImageAddress(hash);
+    this.root.classList.toggle("paint-idle", !name);
+    if (name) this.image.src = address;
+  }
+
+  /** Lay a blank sheet of the form's size below; what is painted stays, in the new shape. */
+  #followSize() {
+    if (this.isDirty || this.isPainting) return;
+    const [width, height] = (this.options.size ?? []).map((id) => readNumber(id));
+    const sheet = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}"/>`;
+    this.#setSource(`${width}x${height}`, `data:image/svg+xml,${encodeURIComponent(sheet)}`);
   }
 
   /** Begin an empty layer over the image that was loaded, then show what was painted on it before. */
@@ -374,4 +401,13 @@ export class PaintEditor {
     const place = `${Math.round((100 * x) / width)} %, ${Math.round((100 * y) / height)} %`;
     this.toolbar.status.textContent = paints ? `Painted at ${place}` : "";
   }
+}
+
+/**
+ * @param {string} id of a number field
+ * @returns {number} px, 512 where the field is empty
+ */
+function readNumber(id) {
+  const box = /** @type {HTMLInputElement | null} */ (document.querySelector(`#${id} input`));
+  return Math.round(Number(box?.value)) || 512;
 }

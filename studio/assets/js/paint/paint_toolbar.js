@@ -24,11 +24,14 @@ export class PaintToolbar {
    * @param {string} label
    * @param {boolean} isMask
    * @param {ToolbarActions} actions
+   * @param {import("./paint_editor.js").PaletteColour[]} [palette] the colours to choose from; without it any
    */
-  constructor(label, isMask, actions) {
+  constructor(label, isMask, actions, palette = []) {
     this.actions = actions;
     this.size = make("input", { type: "range", min: 1, max: 100, value: 12, "aria-label": "Brush size" });
     this.colour = make("input", { type: "color", value: "#d4483b", "aria-label": "Colour", title: "Colour" });
+    this.chosen = palette[0]?.colour ?? "";
+    this.swatches = palette.map(({ colour, name }) => this.#buildSwatch(colour, name));
     this.tools = {
       brush: button("Brush", "Brush (B)", () => actions.chooseTool("brush")),
       eraser: button("Eraser", "Eraser (E)", () => actions.chooseTool("eraser")),
@@ -43,7 +46,7 @@ export class PaintToolbar {
       this.tools.brush,
       this.tools.eraser,
       this.size,
-      ...(isMask ? [] : [this.colour]),
+      ...(isMask ? [] : palette.length ? this.swatches : [this.colour]),
       this.undo,
       this.redo,
       button("Clear", "Clear everything", actions.clear),
@@ -66,6 +69,32 @@ export class PaintToolbar {
     for (const [name, node] of Object.entries(this.tools)) setPressed(node, name === tool);
     this.undo.disabled = !canUndo;
     this.redo.disabled = !canRedo;
+  }
+
+  /** @returns {string} the colour to paint with */
+  getColour() {
+    return this.chosen || this.colour.value;
+  }
+
+  /**
+   * @param {string} colour
+   * @param {string} name
+   * @returns {HTMLButtonElement}
+   */
+  #buildSwatch(colour, name) {
+    const swatch = button(
+      "",
+      name,
+      () => {
+        this.chosen = colour;
+        for (const other of this.swatches) setPressed(other, other === swatch);
+        this.actions.chooseTool("brush");
+      },
+      "mini paint-swatch",
+    );
+    swatch.style.background = colour;
+    setPressed(swatch, colour === this.chosen);
+    return swatch;
   }
 
   /** @returns {HTMLElement[]} */
