@@ -22,6 +22,7 @@ from studio.tabs.common import (
     follow_model,
     form_fields,
     model_selection,
+    prompt_list,
     prompt_tools,
     recipe_fields,
     restore_settings,
@@ -64,6 +65,7 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
             fields, note, steering, chips = _build_settings(studio, guide)
             make_for = target_platform.build_target_accordion(studio)
             templates = template_fields.build_templates_accordion(studio)
+            listed = prompt_list.build_prompt_list_accordion()
             recipes = recipe_fields.build_recipes_accordion()
     view = TabView(
         name="txt2img",
@@ -74,7 +76,7 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
         note=note,
     )
     choice_lists.wire_lists(view.form)
-    restored = _wire_form(studio, page_context, guide, view, steering, _PromptParts(switch, recipes))
+    restored = _wire_form(studio, page_context, guide, view, steering, _PromptParts(switch, recipes, listed))
     target_platform.wire_target_fields(studio, view.form, make_for, Task.TXT2IMG)
     target_platform.wire_format_chips(studio, view.form, chips)
     template_fields.wire_templates(studio, page_context, view.form, templates)
@@ -98,10 +100,11 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
 
 @dataclass(frozen=True)
 class _PromptParts:
-    """What writes into the form beside its own fields: the model to switch to, and saved recipes."""
+    """What goes with the form beside its own fields: the model to switch to, saved recipes, and a list of prompts."""
 
     switch: gr.Textbox
     recipes: recipe_fields.RecipeFields
+    listed: prompt_list.PromptListFields
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,7 @@ def _wire_form(
     outputs = {*form.components(), note, steering.frame, panel.result}
     prompt_tools.wire_model_switch(studio, form, parts.switch, choose_model, inputs, outputs)
     recipe_fields.wire_recipes(studio, form, parts.recipes, ask=build_request, fill=fill, outputs={note})
+    prompt_list.wire_prompt_list(studio, view, parts.listed, build_request)
     return memory.restored
 
 

@@ -8,6 +8,7 @@
 import { getWantedTab } from "./common/open_tab.js";
 import { listChoices } from "./form/choice_lists.js";
 import { areRestored, markRestored, packForm, rememberForm } from "./form/form_memory.js";
+import { openTextFile } from "./form/text_file.js";
 import { getShownAsset } from "./library/shown_asset.js";
 import { getRecentImage, mountRecentStrip } from "./result/recent_strip.js";
 import { getShownImage, getShownSeed } from "./result/result_view.js";
@@ -43,6 +44,7 @@ const api = {
    */
   mountField: async (kind, host, options) => (await FIELDS[kind]())(host, options),
   listChoices,
+  openTextFile,
   packForm,
   rememberForm,
   markRestored,

@@ -78,9 +78,10 @@ def render_estimate(studio: Studio, request: GenerationRequest, user: User = LOC
     images = max(1, len(request.batch)) * request.count
     for axis in request.axes:
         images *= len(axis.values)
-    line = format_estimate(studio.engine.estimate(found, user), images, studio.engine.estimate_seconds(found))
+    amount = studio.engine.estimate(found, user)
+    line = format_estimate(amount, images, studio.engine.estimate_seconds(found))
     taken = f" Drawn with {studio.engine.model(found.model).title}." if request.model.startswith(AUTO_PREFIX) else ""
-    return _render_note(line + taken)
+    return _render_note(line + taken, "" if amount == 0 else " data-costs")
 
 
 def describe_ignored_fields(model: Model, values: Values, fields: Sequence[FieldSpec] = REQUEST_FIELDS) -> str:
@@ -112,8 +113,8 @@ def _is_filled(spec: FieldSpec, value: object) -> bool:
     return spec.is_set(spec.options.get(str(value), spec.unset) if spec.options else value)
 
 
-def _render_note(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>' if text else ""
+def _render_note(text: str, attributes: str = "") -> str:
+    return f'<p class="note"{attributes}>{escape(text)}</p>' if text else ""
 
 
 def format_estimate(amount: float | None, images: int, seconds: float | None) -> str:

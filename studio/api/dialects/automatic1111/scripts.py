@@ -12,6 +12,7 @@ from studio.api.dialects.automatic1111.errors import ScriptNotFound
 from studio.api.dialects.automatic1111.requests import BuiltRequest
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Upscale
+from studio.core.prompt_lines import apply_prompt_line, read_prompt_lines
 from studio.core.request import MAX_SEED, GenerationRequest
 from studio.core.request_parts import Axis, Outpaint
 from studio.core.task import Task
@@ -27,7 +28,6 @@ SD_UPSCALE = "sd upscale"
 OUTPAINTING = "outpainting mk2"
 SIMPLE_OUTPAINTING = "poor man's outpainting"
 IMG2IMG_SCRIPTS = (LOOPBACK, OUTPAINTING, SIMPLE_OUTPAINTING, *TXT2IMG_SCRIPTS, SD_UPSCALE)
-MAX_RUNS = 100  # jobs of one call
 _MAX_MATRIX_PARTS = 6  # parts of a prompt, of which every combination is made
 _NOTHING = "Nothing"
 
@@ -191,29 +191,22 @@ def _plan_matrix(request: GenerationRequest, arguments: Sequence[Any]) -> Script
 
 
 def _plan_lines(request: GenerationRequest, arguments: Sequence[Any]) -> ScriptPlan:
-    """A prompt on every line; with the first argument each takes the seed after that of the one before."""
+    """A prompt on every line, or fields of its own; with the first argument each takes the seed after that of the one
+    before."""
     iterates = bool(_get(arguments, 0, False))
     where = str(_get(arguments, 2, "start"))
     text = next((one for one in reversed(arguments) if isinstance(one, str) and one not in ("start", "end")), "")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines or len(lines) > MAX_RUNS:
-        raise InvalidRequest(f"The list of prompts has {len(lines)} lines.", hint=f"Use 1 to {MAX_RUNS} lines.")
     seed = request.seed or 0
     return ScriptPlan(
         requests=tuple(
-            request.replace(
-                prompt=_join_prompts(request.prompt, line, at_start=where == "end"),
-                seed=(seed + number) % (MAX_SEED + 1) if iterates else seed,
+            apply_prompt_line(
+                request.replace(seed=(seed + number) % (MAX_SEED + 1) if iterates else seed),
+                values,
+                at_end=where == "end",
             )
-            for number, line in enumerate(lines)
+            for number, values in enumerate(read_prompt_lines(text))
         )
     )
-
-
-def _join_prompts(prompt: str, line: str, *, at_start: bool) -> str:
-    """The line with the prompt of the request before it, or behind it."""
-    parts = (prompt, line) if at_start else (line, prompt)
-    return " ".join(part for part in parts if part.strip())
 
 
 def _plan_loopback(request: GenerationRequest, arguments: Sequence[Any]) -> ScriptPlan:

@@ -4,6 +4,7 @@
 import { find, make, makeButton } from "../common/dom.js";
 import { findBox, typeInto } from "../common/gradio_dom.js";
 import { showError } from "../common/toasts.js";
+import { makeForeverSwitch } from "../form/generate_forever.js";
 import { openLoraPicker } from "../form/lora_picker.js";
 import { openRestoreDialog } from "../form/restore_settings.js";
 import { ImageDescriber } from "./image_describer.js";
@@ -70,7 +71,8 @@ class PromptTools {
     this.advised = ""; // the prompt that was looked at last
     this.describer = pad ? new ImageDescriber(pad, (prompt, negative) => this.write(prompt, negative || null)) : null;
     const describer = this.describer ? [this.describer.root] : [];
-    const tools = [...this.buttons, this.persona, ...describer, this.stop, this.undo, this.chips, this.advice];
+    const forever = makeForeverSwitch(prefix);
+    const tools = [...this.buttons, forever, this.persona, ...describer, this.stop, this.undo, this.chips, this.advice];
     this.root = make("div", { class: "prompt-tools" }, ...tools);
     random.after(this.subject);
   }

@@ -11,6 +11,7 @@ const ACTIVE = ["queued", "loading", "running"];
  * @property {string} status finished, failed or cancelled
  * @property {number} seconds that this page saw it run, 0 when it came ended
  * @property {string} prompt of its first image, "" for none
+ * @property {string} place id of the component that shows it, "" for none
  */
 
 /** @type {Set<(job: EndedJob) => void>} */
@@ -50,5 +51,6 @@ function reportEnd(job, status, result) {
   active.delete(job);
   ended.add(job);
   const prompt = result.querySelector("img.shown")?.getAttribute("alt") ?? "";
-  for (const listener of listeners) listener({ status, seconds, prompt });
+  const place = result.closest("[id$=result]")?.id ?? "";
+  for (const listener of listeners) listener({ status, seconds, prompt, place });
 }
