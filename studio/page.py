@@ -22,11 +22,13 @@ from studio.serving.event_queue import replace_queue
 from studio.serving.frontend_files import find_frontend_folder
 from studio.serving.page_assets import PageAssets
 from studio.serving.page_head import PageHeadMiddleware, list_first_files, render_preloads
+from studio.serving.page_language import PageLanguage, build_text_scripts
 from studio.tabs.common import choice_lists, form_check, lora_cards, model_groups
 from studio.tabs.common import image_routes as images
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.deferred_tabs import DeferringBlocks
 from studio.tabs.common.events import HIDDEN, show_errors
+from studio.tabs.common.languages import Languages
 from studio.tabs.common.send_images import SendRegistry
 from studio.tabs.common.tab import PageContext, Tab
 
@@ -144,7 +146,9 @@ def _report_to(anchor: Component, blocks: gr.Blocks) -> None:
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
     """Put the page at "/" of `app`, whose guard has found out who calls."""
     settings = studio.settings.current
-    assets = PageAssets(ASSETS / "js")
+    languages = Languages()
+    assets = PageAssets(ASSETS / "js", build_text_scripts(languages, ASSETS / "js"))
+    language = PageLanguage(languages, lambda: studio.settings.current.interface_language, assets.get_address)
     app.include_router(assets.build_router())
     app.include_router(images.build_page_router(studio))
     for build_router in (
@@ -159,6 +163,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         if router is not None:
             app.include_router(router)
     blocks, page_context = build_page(studio)
+    blocks.find_texts = language.find_texts
     gr.mount_gradio_app(
         app,
         blocks,
@@ -179,7 +184,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     )
     mounted = next(route for route in reversed(app.routes) if isinstance(route, Mount))
     head = _render_preloads(blocks) + assets.render_head(theme=settings.theme, forms=page_context.forms)
-    mounted.app = PageHeadMiddleware(mounted.app, head)
+    mounted.app = PageHeadMiddleware(mounted.app, head, language.change_page)
     return app
 
 

@@ -14,9 +14,16 @@ from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.local_backend import LocalPipelines
 from studio.serving.page_assets import PageAssets, list_error_titles
+from studio.serving.page_language import build_text_scripts
+from studio.tabs.common.languages import Languages
 
 PACKAGE = Path(studio.__file__).parent
 SCRIPTS = PACKAGE / "assets" / "js"
+
+
+def make_assets() -> PageAssets:
+    """The scripts as the page serves them."""
+    return PageAssets(SCRIPTS, build_text_scripts(Languages(), SCRIPTS))
 
 
 @pytest.fixture
@@ -62,7 +69,7 @@ def test_a_value_cannot_end_the_script(folder: Path) -> None:
 
 
 def test_the_scripts_are_served_for_good_under_their_version_alone(tmp_path: Path) -> None:
-    assets = PageAssets(SCRIPTS)
+    assets = make_assets()
     with serve_studio(tmp_path, page=mount, models=make_store(tmp_path / "models"), default_model="fake") as served:
         client = served.open_client()
         head = client.get("/").text
@@ -78,7 +85,7 @@ def test_the_scripts_are_served_for_good_under_their_version_alone(tmp_path: Pat
 
 
 def test_the_scripts_are_behind_the_login(tmp_path: Path) -> None:
-    address = "/" + PageAssets(SCRIPTS).get_address("main.js")
+    address = "/" + make_assets().get_address("main.js")
     store = make_store(tmp_path / "models")
     with serve_studio(tmp_path, users=True, page=mount, models=store, default_model="fake") as served:
         assert served.open_client("bob").get(address).status_code == 200

@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.startup import start_studio
-from tools import field_tables, provider_tables
+from tools import field_tables, language_table, provider_tables
 
 IMAGES = Path("docs/images")
 SIZES = {"1440": (1440, 900), "1024": (1024, 768), "390": (390, 844)}
@@ -47,6 +47,7 @@ def main() -> int:
         return 1
     provider_tables.main()
     field_tables.main()
+    language_table.main()
     IMAGES.mkdir(parents=True, exist_ok=True)
     with start_studio() as url, sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "cat.png"

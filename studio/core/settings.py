@@ -16,6 +16,9 @@ from studio.core.text_checks import check_name
 
 AUTOMATIC_PRECISIONS = ("auto", "float8")
 """Precisions with which the device and the model decide in what format is computed."""
+BROWSER_LANGUAGE, ENGLISH = "browser", "en"
+LANGUAGES = (ENGLISH, "de", "fr", "es", "pt", "zh-CN", "ja", "ko")
+"""The languages of the page; those but English have a catalog in studio/tabs/languages/."""
 
 
 class SettingLimits(TypedDict, total=False):
@@ -280,6 +283,12 @@ class Settings:
 
     theme: str = setting_field(
         "system", "Light, dark, or the browser's preference.", group="Page", choices=("system", "light", "dark")
+    )
+    interface_language: str = setting_field(
+        BROWSER_LANGUAGE,
+        "Language of the page: the one that a browser asks for, or one for everybody.",
+        group="Page",
+        choices=(BROWSER_LANGUAGE, *LANGUAGES),
     )
     page_closed: str = setting_field(
         "stop",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from fastapi import APIRouter, Response
@@ -30,12 +30,13 @@ window.easel = new Proxy({{}}, {{ get: (_, name) => name === "restored" ? false
 
 
 class PageAssets:
-    """The modules below `folder`, read once. Their addresses hold a hash of them all, as they import each other by
-    relative paths."""
+    """The modules below `folder`, read once, and scripts that are `made` at the start, by name. Their addresses hold a
+    hash of them all, as they import each other by relative paths."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, made: Mapping[str, bytes] | None = None) -> None:
         paths = sorted(folder.rglob("*.js"))
         self._files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+        self._files |= made or {}
         content = hashlib.sha256()
         for name, data in self._files.items():
             content.update(f"{name}\0{len(data)}\0".encode() + data)

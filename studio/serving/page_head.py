@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _ENTRY = re.compile(r'src="\./assets/(index-[\w-]+\.js)"')
@@ -73,12 +73,17 @@ def render_preloads(names: Iterable[str], *, urgent: bool) -> str:
     )
 
 
-class PageHeadMiddleware:
-    """Puts `html` at the end of the head of each page that `app` answers with."""
+PageChange = Callable[[Headers, str], str]  # of a request: its headers, and the page without the change
 
-    def __init__(self, app: ASGIApp, html: str) -> None:
+
+class PageHeadMiddleware:
+    """Puts `html` at the end of the head of each page that `app` answers with. `change` makes of that what the visitor
+    gets, by the request."""
+
+    def __init__(self, app: ASGIApp, html: str, change: PageChange | None = None) -> None:
         self.app = app
         self._html = html.encode()
+        self._change = change
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET":
@@ -96,6 +101,9 @@ class PageHeadMiddleware:
                 body = message.get("body", b"")
                 if not message.get("more_body"):
                     body = body.replace(_END, self._html + _END, 1)
+                    if self._change is not None:
+                        MutableHeaders(scope=held).add_vary_header("Accept-Language")
+                        body = self._change(Headers(scope=scope), body.decode()).encode()
                     MutableHeaders(scope=held)["Content-Length"] = str(len(body))
                 await send(held)
                 message = {**message, "body": body}

@@ -19,4 +19,6 @@ declare global {
     easelSettings: PageSettings;
     easelEarlyCalls?: EarlyCall[];
   }
+  /** Texts in the language of the visitor, by the English ones; none where the page is English. */
+  var easelTexts: Record<string, string> | undefined;
 }

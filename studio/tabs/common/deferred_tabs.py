@@ -10,7 +10,7 @@ page takes what `gr.render` made.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -22,6 +22,8 @@ from gradio.processing_utils import add_root_url
 from gradio.renderable import Renderable
 
 from studio.tabs.common.events import HIDDEN, show_errors
+from studio.tabs.common.languages import Texts, use_texts
+from studio.tabs.common.translated_page import translate_components, translate_outputs
 
 _PAGE = ""  # Gradio's name for the first of several pages; there is one
 _SHOW_ONCE_SCRIPT = (
@@ -59,9 +61,11 @@ class DeferredContent(Renderable):
 
 
 class DeferringBlocks(gr.Blocks):
-    """Blocks that hold parts of the page back until they are wanted."""
+    """Blocks that hold parts of the page back until they are wanted, and that answer in the language of the visitor:
+    `find_texts` gives the texts for the headers of a request."""
 
     def __init__(self, **options: Any) -> None:
+        self.find_texts: Callable[[Mapping[str, str]], Texts] = lambda headers: {}
         self._contents: list[DeferredContent] = []
         self._empty: BlocksConfigDict | None = None
         super().__init__(**options)
@@ -152,14 +156,24 @@ class DeferringBlocks(gr.Blocks):
 
     async def process_api(self, block_fn: BlockFunction | int, *args: Any, **options: Any) -> dict[str, Any]:
         """Gradio's answer to an event; with the content of a tab, as its page would have been sent it at the start."""
-        answer = await super().process_api(block_fn, *args, **options)
-        number = block_fn if isinstance(block_fn, int) else block_fn._id
-        content = next((content for content in self._contents if content.opening == number), None)
-        if content is not None:
-            described = self.describe_content(content)
-            root = options.get("root_path")
-            answer["render_config"] = add_root_url(described, root, None) if root is not None else described
-        return answer
+        with use_texts(self._find_request_texts(options.get("request"))):
+            answer = await super().process_api(block_fn, *args, **options)
+            number = block_fn if isinstance(block_fn, int) else block_fn._id
+            content = next((content for content in self._contents if content.opening == number), None)
+            if content is not None:
+                described = translate_components(self.describe_content(content))
+                root = options.get("root_path")
+                answer["render_config"] = add_root_url(described, root, None) if root is not None else described
+            return answer
+
+    async def postprocess_data(self, block_fn: BlockFunction, *args: Any, **options: Any) -> list[Any]:
+        """Gradio's answer for each output, before it is compared with the answer before, with texts looked up."""
+        return translate_outputs(block_fn.outputs, await super().postprocess_data(block_fn, *args, **options))
+
+    def _find_request_texts(self, request: Any) -> Texts:
+        """The texts for what Gradio passes as the request of an event: none where other programs call without one."""
+        headers = getattr(request, "headers", None)
+        return self.find_texts(headers) if headers is not None else {}
 
     def describe_content(self, content: DeferredContent) -> dict[str, Any]:
         """`content` as Gradio's page takes it: the components as they were built, since those that the session has

@@ -2,6 +2,7 @@
 /** Small dialogs that ask before something is done. */
 
 import { make, makeButton } from "./dom.js";
+import { translate } from "./translate.js";
 
 /**
  * Ask whether to go on.
@@ -9,7 +10,7 @@ import { make, makeButton } from "./dom.js";
  * @returns {Promise<boolean>}
  */
 export async function askToConfirm({ title, text, action }) {
-  return (await openDialog(title, [make("p", {}, text)], action)) !== null;
+  return (await openDialog(title, [make("p", {}, translate(text))], action)) !== null;
 }
 
 /**
@@ -19,7 +20,7 @@ export async function askToConfirm({ title, text, action }) {
  */
 export async function askForText({ title, label, value = "", action }) {
   const box = make("input", { type: "text", value, maxlength: 100, required: true });
-  const answer = await openDialog(title, [make("label", {}, label, box)], action);
+  const answer = await openDialog(title, [make("label", {}, translate(label), box)], action);
   return answer === null ? "" : box.value.trim();
 }
 
@@ -30,7 +31,7 @@ export async function askForText({ title, label, value = "", action }) {
  */
 export async function askForOptionalText({ title, label, value, action }) {
   const box = make("input", { type: "text", value, maxlength: 500 });
-  const answer = await openDialog(title, [make("label", {}, label, box)], action);
+  const answer = await openDialog(title, [make("label", {}, translate(label), box)], action);
   return answer === null ? null : box.value.trim();
 }
 
@@ -42,10 +43,10 @@ export async function askForOptionalText({ title, label, value, action }) {
  */
 function openDialog(title, content, action) {
   const before = document.activeElement;
-  const go = make("button", { type: "submit", class: "mini mini-main", value: "go" }, action);
+  const go = make("button", { type: "submit", class: "mini mini-main", value: "go" }, translate(action));
   const cancel = makeButton("Cancel", () => dialog.close());
   const form = make("form", { method: "dialog" }, ...content, make("div", { class: "ask-buttons" }, cancel, go));
-  const dialog = make("dialog", { class: "ask", "aria-label": title }, make("h3", {}, title), form);
+  const dialog = make("dialog", { class: "ask", "aria-label": title }, make("h3", {}, translate(title)), form);
   document.body.append(dialog);
   dialog.showModal();
   return new Promise((resolve) => {

@@ -1,7 +1,12 @@
 // @ts-check
 /** Small helpers over the DOM. */
 
+import { translate } from "./translate.js";
+
 /** @typedef {string | number | boolean | ((event: any) => void)} AttributeValue */
+
+/** Attributes that are read by people; those of our own that the language has a text for are shown in it. */
+const READ_ATTRIBUTES = ["title", "aria-label", "placeholder"];
 
 /**
  * Make an element. Functions named `on…` become listeners, booleans are set or left out, the rest are attributes.
@@ -16,21 +21,21 @@ export function make(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") node.addEventListener(name.slice(2), value);
     else if (typeof value === "boolean") node.toggleAttribute(name, value);
-    else node.setAttribute(name, String(value));
+    else node.setAttribute(name, READ_ATTRIBUTES.includes(name) ? translate(String(value)) : String(value));
   }
   node.append(...children);
   return node;
 }
 
 /**
- * Make one of the page's small buttons.
+ * Make one of the page's small buttons, its text in the language of the visitor.
  * @param {string} text
  * @param {(event: MouseEvent) => void} onClick
  * @param {Record<string, AttributeValue>} [attributes]
  * @returns {HTMLButtonElement}
  */
 export function makeButton(text, onClick, attributes = {}) {
-  return make("button", { type: "button", class: "mini", onclick: onClick, ...attributes }, text);
+  return make("button", { type: "button", class: "mini", onclick: onClick, ...attributes }, translate(text));
 }
 
 /**

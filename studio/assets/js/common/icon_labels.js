@@ -3,6 +3,7 @@
 
 import { findAll } from "./dom.js";
 import { followPageChanges } from "./page_changes.js";
+import { translate } from "./translate.js";
 
 /** Of buttons that show only a sign, by how a button's id ends. */
 const LABELS = {
@@ -38,5 +39,5 @@ export function labelIconButtons() {
  * @returns {string}
  */
 function findByEnd(texts, id) {
-  return Object.entries(texts).find(([end]) => id.endsWith(end))?.[1] ?? "";
+  return translate(Object.entries(texts).find(([end]) => id.endsWith(end))?.[1] ?? "");
 }

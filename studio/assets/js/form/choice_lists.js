@@ -4,6 +4,7 @@
 import { find } from "../common/dom.js";
 import { SELECTED_CHOICE } from "../common/gradio_dom.js";
 import { requestJson } from "../common/requests.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {[label: string, value: string]} Choice */
 /**
@@ -26,7 +27,7 @@ export async function listChoices({ field, list, fixed, tasks }, value, mode = "
   const task = tasks[mode] ?? tasks[operation] ?? "txt2img";
   try {
     const fetched = await requestJson(`page/lists/${list}?task=${encodeURIComponent(task)}`);
-    const choices = keepPlace(mergeChoices(fixed, fetched), value, findSelectedPlace(field));
+    const choices = keepPlace(mergeChoices(translateLabels(fixed), fetched), value, findSelectedPlace(field));
     return { __type__: "update", choices };
   } catch {
     return { __type__: "update" };
@@ -41,6 +42,14 @@ export async function listChoices({ field, list, fixed, tasks }, value, mode = "
 export function mergeChoices(fixed, fetched) {
   const known = new Set(fixed.map(([, value]) => value));
   return [...fixed, ...fetched.filter(([, value]) => !known.has(value))];
+}
+
+/**
+ * @param {Choice[]} choices
+ * @returns {Choice[]} their labels in the language of the visitor
+ */
+function translateLabels(choices) {
+  return choices.map(([label, value]) => [translate(label), value]);
 }
 
 /**

@@ -3,6 +3,7 @@
 
 import { make, makeButton } from "../common/dom.js";
 import { changePreferences, readPreferences } from "../common/preferences.js";
+import { translate } from "../common/translate.js";
 import { SHORTCUTS } from "../form/shortcuts.js";
 import { askForNotifications, LONG_SECONDS, playSound } from "./job_alerts.js";
 import { TAB_TEXTS } from "./tab_texts.js";
@@ -21,7 +22,7 @@ export function showHelp() {
   const dialog = make(
     "dialog",
     { class: "help", "aria-labelledby": "help-title" },
-    make("div", { class: "help-head" }, make("h2", { id: "help-title" }, "Help"), close),
+    make("div", { class: "help-head" }, make("h2", { id: "help-title" }, translate("Help")), close),
     buildShortcuts(),
     buildSettings(),
     buildTabs(),
@@ -40,10 +41,10 @@ export function showHelp() {
 /** @returns {HTMLElement} */
 function buildShortcuts() {
   const single = SHORTCUTS.flatMap(({ group, shortcuts }) => [
-    make("h4", {}, group),
+    make("h4", {}, translate(group)),
     buildKeyList(shortcuts.filter(({ key }) => !/^[2-5]$/.test(key)).map(describeShortcut)),
   ]);
-  return make("section", {}, make("h3", {}, "Shortcuts"), buildKeyList(ALWAYS), ...single);
+  return make("section", {}, make("h3", {}, translate("Shortcuts")), buildKeyList(ALWAYS), ...single);
 }
 
 /**
@@ -59,14 +60,17 @@ function describeShortcut({ key, shown = key, label }) {
  * @returns {HTMLElement}
  */
 function buildKeyList(keys) {
-  const rows = keys.flatMap(({ shown, label }) => [make("dt", {}, make("kbd", {}, shown)), make("dd", {}, label)]);
+  const rows = keys.flatMap(({ shown, label }) => [
+    make("dt", {}, make("kbd", {}, shown)),
+    make("dd", {}, translate(label)),
+  ]);
   return make("dl", { class: "help-keys" }, ...rows);
 }
 
 /** @returns {HTMLElement} */
 function buildSettings() {
   const { keys, notify, sound } = readPreferences();
-  const note = make("p", { class: "note note-bad", role: "status", hidden: true }, BLOCKED);
+  const note = make("p", { class: "note note-bad", role: "status", hidden: true }, translate(BLOCKED));
   const notifications = buildSwitch("Show a notification when a long job ends", notify, async (wanted, box) => {
     box.checked = wanted && (await askForNotifications());
     note.hidden = box.checked || !wanted;
@@ -77,11 +81,13 @@ function buildSettings() {
     if (wanted) playSound();
   });
   const letters = buildSwitch("Use single keys as shortcuts", keys, (wanted) => changePreferences({ keys: wanted }));
-  const long = `Long is ${LONG_SECONDS} seconds and more. This browser remembers these settings.`;
+  const long = translate("Long is {seconds} seconds and more. This browser remembers these settings.", {
+    seconds: LONG_SECONDS,
+  });
   return make(
     "section",
     {},
-    make("h3", {}, "In this browser"),
+    make("h3", {}, translate("In this browser")),
     notifications,
     note,
     sounds,
@@ -101,7 +107,7 @@ function buildSwitch(label, isOn, onChange) {
   const box = make("input", { type: "checkbox" });
   box.checked = isOn;
   box.addEventListener("change", () => onChange(box.checked, box));
-  return make("label", { class: "help-switch" }, box, label);
+  return make("label", { class: "help-switch" }, box, translate(label));
 }
 
 function showHintsAgain() {
@@ -111,12 +117,15 @@ function showHintsAgain() {
 
 /** @returns {HTMLElement} */
 function buildTabs() {
-  const rows = TAB_TEXTS.flatMap(({ title, text }) => [make("dt", {}, title), make("dd", {}, text)]);
-  return make("section", {}, make("h3", {}, "Tabs"), make("dl", { class: "help-tabs" }, ...rows));
+  const rows = TAB_TEXTS.flatMap(({ title, text }) => [
+    make("dt", {}, translate(title)),
+    make("dd", {}, translate(text)),
+  ]);
+  return make("section", {}, make("h3", {}, translate("Tabs")), make("dl", { class: "help-tabs" }, ...rows));
 }
 
 /** @returns {HTMLElement} */
 function buildLinks() {
   const api = make("a", { href: "api/docs", target: "_blank", rel: "noopener" }, "HTTP API");
-  return make("section", {}, make("h3", {}, "More"), make("p", {}, api, " for other programs and scripts."));
+  return make("section", {}, make("h3", {}, translate("More")), make("p", {}, api, " for other programs and scripts."));
 }

@@ -4,6 +4,7 @@
 import { find, make, makeButton } from "../common/dom.js";
 import { followPageChanges } from "../common/page_changes.js";
 import { changePreferences, readPreferences } from "../common/preferences.js";
+import { translate } from "../common/translate.js";
 import { openHelp } from "./help_button.js";
 import { TAB_TEXTS } from "./tab_texts.js";
 
@@ -15,7 +16,8 @@ export function startTabHints() {
       if (!panel || "hinted" in panel.dataset) continue;
       panel.dataset.hinted = "";
       if (!readPreferences().closedHints.includes(tab)) panel.prepend(buildHint(tab, text));
-      panel.prepend(make("h2", { class: "for-readers" }, title)); // screen readers go from heading to heading
+      // screen readers go from heading to heading
+      panel.prepend(make("h2", { class: "for-readers" }, translate(title)));
     }
   });
 }
@@ -28,7 +30,7 @@ export function startTabHints() {
 function buildHint(tab, text) {
   const close = makeButton("Got it", () => closeHint(hint, tab), { "data-hint-close": tab });
   const help = makeButton("Help", () => openHelp());
-  const hint = make("div", { class: "tab-hint", role: "note" }, make("p", {}, text), help, close);
+  const hint = make("div", { class: "tab-hint", role: "note" }, make("p", {}, translate(text)), help, close);
   return hint;
 }
 

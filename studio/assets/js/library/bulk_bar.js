@@ -2,6 +2,7 @@
 /** What can be done with the selected assets. */
 
 import { make, makeButton } from "../common/dom.js";
+import { translate } from "../common/translate.js";
 import { makeFavouriteButton, makeStars } from "./asset_marks.js";
 
 /** @typedef {import("./library_api.js").BulkChange} BulkChange */
@@ -32,7 +33,7 @@ export class BulkBar {
     this.collection = make("select", { "aria-label": "Add to a collection" });
     this.collection.addEventListener("change", () => this.addToCollection());
     const favourite = makeFavouriteButton(() => actions.onChange({ favourite: true }, "marked as favourites"));
-    favourite.setAttribute("aria-label", "Mark as favourites");
+    favourite.setAttribute("aria-label", translate("Mark as favourites"));
     favourite.removeAttribute("aria-pressed");
     const stars = makeStars((rating) => actions.onChange({ rating }, "rated"));
     this.trash = makeButton("Move to trash", () => actions.onChange({ trash: true }, "moved to the trash"));
@@ -51,9 +52,9 @@ export class BulkBar {
   /** @param {{count: number, total: number, isWhole: boolean, isTrash: boolean}} state */
   show({ count, total, isWhole, isTrash }) {
     this.root.hidden = !count;
-    this.count.textContent = `${count.toLocaleString("en")} selected`;
+    this.count.textContent = translate("{count} selected", { count: count.toLocaleString("en") });
     this.whole.hidden = isWhole || total <= count;
-    this.whole.textContent = `Select all ${total.toLocaleString("en")}`;
+    this.whole.textContent = translate("Select all {total}", { total: total.toLocaleString("en") });
     this.marking.hidden = isTrash;
     this.trash.hidden = isTrash;
     this.restore.hidden = !isTrash;
@@ -65,7 +66,7 @@ export class BulkBar {
     const names = JSON.stringify(own.map(({ id, name }) => [id, name]));
     if (names === this.collection.dataset.names) return; // so that an open list stays open
     this.collection.dataset.names = names;
-    const first = make("option", { value: "" }, "Add to collection …");
+    const first = make("option", { value: "" }, translate("Add to collection …"));
     this.collection.replaceChildren(first, ...own.map((each) => make("option", { value: each.id }, each.name)));
     this.collection.disabled = !own.length;
   }

@@ -3,6 +3,7 @@
 
 import { find, make, makeButton, setPressed } from "../common/dom.js";
 import { showError } from "../common/toasts.js";
+import { translate } from "../common/translate.js";
 import { enlargeImage } from "../result/lightbox.js";
 import { makeFavouriteButton, makeStars, readMarkKey, showStars } from "./asset_marks.js";
 import { countUse, getAsset, patchAsset } from "./library_api.js";
@@ -51,7 +52,7 @@ export class DetailView {
     this.favourite = makeFavouriteButton((favourite) => this.mark({ favourite }));
     this.stars = makeStars((rating) => this.mark({ rating }));
     this.trash = makeButton("Move to trash", () => this.toggleTrash());
-    this.download = make("a", { class: "mini", download: true }, "Download");
+    this.download = make("a", { class: "mini", download: true }, translate("Download"));
     this.download.addEventListener("click", () => this.countUse("downloaded"));
     const head = [back, this.previous, this.next, this.favourite, this.stars, this.download, this.trash];
     this.media = make("div", { class: "lib-media" });
@@ -81,7 +82,7 @@ export class DetailView {
       this.showMarks(known);
       this.showMedia(known);
     } else this.media.replaceChildren();
-    this.side.replaceChildren(make("p", { class: "note", role: "status" }, "Loading …"));
+    this.side.replaceChildren(make("p", { class: "note", role: "status" }, translate("Loading …")));
     this.root.focus({ preventScroll: true });
     try {
       const asset = await getAsset(id);
@@ -136,7 +137,7 @@ export class DetailView {
   showMarks(asset) {
     setPressed(this.favourite, asset.favourite);
     showStars(this.stars, asset.rating);
-    this.trash.textContent = asset.trashed ? "Restore" : "Move to trash";
+    this.trash.textContent = translate(asset.trashed ? "Restore" : "Move to trash");
     this.download.href = asset.url;
   }
 
@@ -172,7 +173,7 @@ export class DetailView {
       maxlength: 200,
       "aria-label": "Title",
     });
-    box.placeholder = "Title";
+    box.placeholder = translate("Title");
     this.saveOnChange(box, () => ({ title: box.value.trim() }));
     return box;
   }
@@ -203,7 +204,7 @@ export class DetailView {
    * @returns {HTMLElement}
    */
   buildSection(title, ...content) {
-    const heading = title ? [make("h4", {}, title)] : [];
+    const heading = title ? [make("h4", {}, translate(title))] : [];
     return make("div", { class: "lib-section" }, ...heading, ...content);
   }
 
@@ -272,7 +273,7 @@ export class DetailView {
       button.append(make("img", { src: thumbnail, alt: "", loading: "lazy" }));
       return button;
     });
-    return make("div", { class: "lib-relatives" }, make("small", {}, label), ...buttons);
+    return make("div", { class: "lib-relatives" }, make("small", {}, translate(label)), ...buttons);
   }
 
   /** @param {KeyboardEvent} event */
@@ -392,7 +393,7 @@ function buildRecipe(asset) {
     return button;
   });
   const segments = make("div", { class: "segments", role: "group", "aria-label": "Recipe format" }, ...buttons);
-  return make("details", { class: "recipe lib-recipe" }, make("summary", {}, "Recipe"), segments, body);
+  return make("details", { class: "recipe lib-recipe" }, make("summary", {}, translate("Recipe")), segments, body);
 }
 
 /**

@@ -4,6 +4,7 @@
 import { askForText, askToConfirm } from "../common/ask_dialog.js";
 import { findAll, make, makeButton } from "../common/dom.js";
 import { showError } from "../common/toasts.js";
+import { translate } from "../common/translate.js";
 import { createCollection, deleteCollection, getFacets, patchCollection } from "./library_api.js";
 import { hasTerm, setTerm, toggleTerm } from "./query_terms.js";
 import { makeSwitch } from "./search_box.js";
@@ -100,7 +101,7 @@ export class FacetsPanel {
         class: "lib-facet",
         "data-facet": `${key}:${value}`,
       });
-      row.append(make("span", {}, label || "none"), make("small", {}, count.toLocaleString("en")));
+      row.append(make("span", {}, label || translate("none")), make("small", {}, count.toLocaleString("en")));
       return row;
     });
     const group = this.buildDetails(title, rows, isOpen);
@@ -109,7 +110,9 @@ export class FacetsPanel {
         this.full.add(title);
         this.draw();
       };
-      group.append(makeButton(`Show all ${facets.length}`, showAll, { class: "mini lib-more" }));
+      group.append(
+        makeButton(translate("Show all {count}", { count: facets.length }), showAll, { class: "mini lib-more" }),
+      );
     }
     group.hidden = !facets.length;
     return group;
@@ -164,7 +167,7 @@ export class FacetsPanel {
    */
   buildDetails(title, rows, isOpen) {
     const attributes = { class: "lib-group", "data-title": title, open: isOpen };
-    return make("details", attributes, make("summary", {}, title), ...rows);
+    return make("details", attributes, make("summary", {}, translate(title)), ...rows);
   }
 
   /** @param {string} query of a saved search, "" for a collection */

@@ -5,6 +5,7 @@ import { askToConfirm } from "../common/ask_dialog.js";
 import { make, makeButton, setPressed } from "../common/dom.js";
 import { getErrorTitle, StudioError } from "../common/requests.js";
 import { showError } from "../common/toasts.js";
+import { translate } from "../common/translate.js";
 import { readMarkKey } from "./asset_marks.js";
 import { AssetPages } from "./asset_pages.js";
 import { BulkBar } from "./bulk_bar.js";
@@ -85,7 +86,7 @@ class LibraryView {
     this.loadedAt = 0;
     this.isStacked = localStorage.getItem(STACKS) !== "off";
     this.search = new SearchBox(() => this.reload());
-    const orders = ORDERS.map(([value, text]) => make("option", { value }, text));
+    const orders = ORDERS.map(([value, text]) => make("option", { value }, translate(text)));
     this.order = make("select", { "aria-label": "Order", onchange: () => this.reload() }, ...orders);
     this.tabs = VIEWS.map(([name, label]) => {
       const button = makeButton(label, () => this.setView(name), { class: "segment", "data-view": name });
@@ -136,7 +137,12 @@ class LibraryView {
 
   buildLayout() {
     const drop = new FileDrop(this.root, this.notices, () => this.reload());
-    const filters = make("details", { class: "lib-filters" }, make("summary", {}, "Filters"), this.facets.root);
+    const filters = make(
+      "details",
+      { class: "lib-filters" },
+      make("summary", {}, translate("Filters")),
+      this.facets.root,
+    );
     const wide = matchMedia("(min-width: 901px)");
     filters.open = wide.matches;
     wide.addEventListener("change", () => (filters.open = wide.matches));
@@ -338,7 +344,8 @@ class LibraryView {
    */
   showMessage(text, hint = "", ...actions) {
     this.message.hidden = !text;
-    const parts = [make("p", {}, text), ...(hint ? [make("p", { class: "hint" }, hint)] : [])];
+    const hints = hint ? [make("p", { class: "hint" }, translate(hint))] : [];
+    const parts = [make("p", {}, translate(text)), ...hints];
     this.message.replaceChildren(...parts, ...actions);
   }
 
@@ -543,5 +550,6 @@ function isTyping(event) {
  * @returns {string}
  */
 function countImages(total, isExact) {
-  return total === 1 ? "1 image" : `${total.toLocaleString("en")}${isExact ? "" : "+"} images`;
+  const count = `${total.toLocaleString("en")}${isExact ? "" : "+"}`;
+  return total === 1 ? translate("1 image") : translate("{count} images", { count });
 }

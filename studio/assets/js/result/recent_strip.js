@@ -2,6 +2,7 @@
 /** The latest images of the library below a result; a click shows one in the result. */
 
 import { find, make, makeButton } from "../common/dom.js";
+import { translate } from "../common/translate.js";
 import { listAssets } from "../library/library_api.js";
 import { describeAsset } from "../library/thumbnail.js";
 import { followJobEnds } from "./job_ends.js";
@@ -43,7 +44,7 @@ class RecentStrip {
   constructor() {
     this.images = make("div", { class: "film", role: "group", "aria-label": "Recent images" });
     this.root = make("section", { class: "recent", "aria-label": "Recent images", hidden: true });
-    this.root.append(make("h3", {}, "Recent"), this.images);
+    this.root.append(make("h3", {}, translate("Recent")), this.images);
   }
 
   start() {

@@ -1,0 +1,73 @@
+"""The page in the language of the visitor: the texts of its components, of its scripts, and Gradio's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from studio.core.field_spec import AUTOMATIC, NONE, SAME_AS_FIRST
+from studio.core.settings import BROWSER_LANGUAGE
+from studio.tabs.common.languages import Languages, Texts
+from studio.tabs.common.translated_page import translate_page
+
+_HEAD_END = "</head>"
+_ACCEPTED = "accept-language"
+_LIST_TEXTS = (AUTOMATIC, NONE, SAME_AS_FIRST)  # choices that the server hands to scripts
+# Gradio's own texts and the page's `lang` follow the browser's language, which Gradio reads as it starts.
+_SET_LANGUAGE = "<script>Object.defineProperty(navigator, 'language', {{value: '{code}', configurable: true}})</script>"
+
+
+def get_script_name(code: str) -> str:
+    """The name, among the page's scripts, of the one with the texts of a language."""
+    return f"languages/{code}.js"
+
+
+def build_text_scripts(languages: Languages, scripts: Path) -> dict[str, bytes]:
+    """For each language a script with the texts that the modules below `scripts` may show, by name."""
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in sorted(scripts.rglob("*.js")))
+    return {
+        get_script_name(code): _render_texts(select_script_texts(languages.get_texts(code), sources))
+        for code in languages.codes
+    }
+
+
+def select_script_texts(texts: Texts, sources: str) -> Texts:
+    """Those of `texts` that stand in `sources`, or that the server hands to scripts."""
+    return {text: shown for text, shown in texts.items() if text in _LIST_TEXTS or f'"{text}"' in sources}
+
+
+def _render_texts(texts: Texts) -> bytes:
+    return f"window.easelTexts = {json.dumps(texts, ensure_ascii=False)};\n".encode()
+
+
+class PageLanguage:
+    """Says what a visitor is shown. `get_wanted` reads the setting, `get_address` gives the address of one of the
+    page's scripts."""
+
+    def __init__(
+        self, languages: Languages, get_wanted: Callable[[], str], get_address: Callable[[str], str] = str
+    ) -> None:
+        self._languages = languages
+        self._get_wanted = get_wanted
+        self._get_address = get_address
+
+    def find_texts(self, headers: Mapping[str, str]) -> Texts:
+        """The catalog for a request with these headers, whose names are in lower case."""
+        return self._languages.get_texts(self._choose(headers))
+
+    def change_page(self, headers: Mapping[str, str], page: str) -> str:
+        """The HTML of the page in the language of the request; as it is in English, unless a browser would mix that
+        with another."""
+        code = self._choose(headers)
+        texts = self._languages.get_texts(code)
+        if not texts and self._get_wanted() == BROWSER_LANGUAGE:
+            return page
+        head = _SET_LANGUAGE.format(code=code)
+        if texts:
+            head += f'<script defer src="{self._get_address(get_script_name(code))}"></script>'
+            page = translate_page(page, texts)
+        return page.replace(_HEAD_END, head + _HEAD_END, 1)
+
+    def _choose(self, headers: Mapping[str, str]) -> str:
+        return self._languages.choose(self._get_wanted(), headers.get(_ACCEPTED, ""))
