@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -129,10 +129,10 @@ def build_app(
     error_responses.install_error_handlers(app)
     app.include_router(login_router(authenticator, settings.root_path))
     for router in native_api.build_api_routers(studio):
-        app.include_router(router)
+        _add_routes(app, router)
     app.include_router(build_account_router(studio, authenticator))
     for router in build_dialect_routers(studio):
-        app.include_router(router, include_in_schema=False)
+        _add_routes(app, router)
     app.include_router(metrics_routes.build_metrics_router(studio))
     if settings.replica:
         replica = build_replica_router(build_replica(studio), settings, studio.engine.admit_pass)
@@ -141,6 +141,12 @@ def build_app(
     app.include_router(error_responses.build_fallback_router(), dependencies=[needs(Right.USE)])
     page(app)
     return app
+
+
+def _add_routes(app: FastAPI, router: APIRouter) -> None:
+    """Add the routes of `router` as they are; `include_router` makes each anew at the first request, which takes as
+    long as making them did."""
+    app.router.routes.extend(router.routes)
 
 
 def _gather_accounts(studio: Studio, users: Users | None, openid: OpenIdClient | None) -> Accounts | None:

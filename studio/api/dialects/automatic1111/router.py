@@ -25,7 +25,7 @@ def build_automatic1111_routers(studio: Studio) -> list[APIRouter]:
     enabled = require_dialect(studio, Dialect.AUTOMATIC1111)
     jobs, user_jobs = DialectJobs(studio), UserJobs()
     user_options = UserOptions(studio.settings.folder / "automatic1111.json")
-    api = APIRouter(prefix="/sdapi/v1", dependencies=enabled)
+    api = APIRouter(prefix="/sdapi/v1", include_in_schema=False, dependencies=enabled)
     progress = ProgressRoutes(studio, user_jobs)
     GenerationRoutes(jobs, user_options, user_jobs).add_to(api)
     progress.add_to(api)
@@ -34,9 +34,9 @@ def build_automatic1111_routers(studio: Studio) -> list[APIRouter]:
     add_list_routes(api, studio)
     add_program_routes(api, studio, user_options)
     add_option_routes(api, studio, user_options)
-    internal = APIRouter(prefix="/internal", dependencies=enabled)
+    internal = APIRouter(prefix="/internal", include_in_schema=False, dependencies=enabled)
     progress.add_internal_to(internal)
-    controlnet = APIRouter(prefix="/controlnet", dependencies=enabled)
+    controlnet = APIRouter(prefix="/controlnet", include_in_schema=False, dependencies=enabled)
     add_controlnet_routes(controlnet, studio, jobs)
     return [api, internal, controlnet]
 

@@ -62,7 +62,8 @@ def build_comfyui_routers(studio: Studio) -> list[APIRouter]:
     server = ComfyServer(studio)
     routers: list[APIRouter] = []
     for prefix in ("", "/api"):
-        part = APIRouter(prefix=prefix, dependencies=require_dialect(studio, Dialect.COMFYUI))
+        enabled = require_dialect(studio, Dialect.COMFYUI)
+        part = APIRouter(prefix=prefix, include_in_schema=False, dependencies=enabled)
         server.add_prompt_routes(part)
         server.add_history_routes(part)
         server.add_file_routes(part)
