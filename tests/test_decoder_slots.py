@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from fakes import DEADLINE
 from PIL import Image
 
 from studio.core import image_gate
@@ -15,8 +16,6 @@ from studio.core.decoder_slots import DecoderSlots
 from studio.core.errors import QueueFull
 from studio.core.image_gate import open_image
 from studio.core.image_process import MAX_DECODERS
-
-DEADLINE = 60.0
 
 
 def make_bmp() -> bytes:

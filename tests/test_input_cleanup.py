@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import FakeBackend, draw_fake_image, open_engine, wait_until_final
+from fakes import DEADLINE, FakeBackend, draw_fake_image, open_engine, wait_until_final
 
 from studio.core.errors import NotFound
 from studio.core.finish import Finish, Watermark
@@ -136,7 +136,7 @@ def test_a_start_looks_for_unused_images(tmp_path: Path) -> None:
     path = path_of(first, name)
     first.close(drain=1)
     second = open_engine(tmp_path)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE
     while path.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     second.close(drain=1)

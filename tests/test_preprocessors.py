@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage
-from fakes import open_engine, wait_until_final
+from fakes import DEADLINE, open_engine, wait_until_final
 from PIL import Image
 from tiny_annotators import make_tiny_grounding_dino, make_tiny_weights, write_constant_dwpose
 
@@ -467,7 +467,7 @@ def test_loaded_once_for_all_threads() -> None:
         return "network"
 
     def ask(_: int) -> Any:
-        meet.wait(10)
+        meet.wait(DEADLINE)
         return keeper.get("one", load)
 
     with ThreadPoolExecutor(4) as threads:

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from fakes import FakeBackend
+from fakes import DEADLINE, FakeBackend
 from serving import EmptyStore, make_studio
 
 from studio import page, serve
@@ -41,7 +41,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, warm_up: bool) -> 
         assert not store.asked, "nothing is loaded before the page is there"
         on_ready("http://here")
         on_ready("http://elsewhere")
-        store.done.wait(5.0 if warm_up else 0.2)
+        store.done.wait(DEADLINE if warm_up else 0.2)
         studio.engine.close()
 
     monkeypatch.setattr(serve, "serve_app", serve_app)
@@ -101,7 +101,7 @@ def test_two_threads_that_want_one_pipeline_load_it_once() -> None:
     def load() -> Weight:
         loads.append("load")
         entered.set()
-        assert go_on.wait(10)
+        assert go_on.wait(DEADLINE)
         return Weight(400)
 
     found: list[object] = []
@@ -112,12 +112,12 @@ def test_two_threads_that_want_one_pipeline_load_it_once() -> None:
 
     threads = [threading.Thread(target=use) for _ in range(2)]
     threads[0].start()
-    assert entered.wait(10)
+    assert entered.wait(DEADLINE)
     threads[1].start()
     threads[1].join(0.2)
     assert threads[1].is_alive(), "it waits for the one that loads"
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(DEADLINE)
     assert loads == ["load"]
     assert found[0] is found[1]
