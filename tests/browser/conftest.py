@@ -1,5 +1,5 @@
 """The fixtures of the page tests."""
 
-from opening import browser, opener, stack
+from opening import browser, opener, shared, stack
 
-__all__ = ["browser", "opener", "stack"]
+__all__ = ["browser", "opener", "shared", "stack"]

@@ -129,16 +129,48 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
+class SharedStudios:
+    """Running studios for the tests of a file that change nothing in them."""
+
+    def __init__(self, browser: Browser, stack: ExitStack, make_folder: Callable[[str], Path]) -> None:
+        self._browser, self._stack, self._make_folder = browser, stack, make_folder
+        self._studios: dict[str, RunningStudio] = {}
+
+    def find(self, key: str, serve: Callable[[Opener], RunningStudio]) -> RunningStudio:
+        """That of `key`, which is served when it is first asked for."""
+        if key not in self._studios:
+            self._studios[key] = serve(Opener(self._browser, self._stack, self._make_folder("shared"), self))
+        return self._studios[key]
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStudios]:
+    with ExitStack() as stack:
+        yield SharedStudios(browser, stack, tmp_path_factory.mktemp)
+
+
 class Opener:
     """Serves a studio and opens windows on it; all is closed when the test ends."""
 
-    def __init__(self, browser: Browser, stack: ExitStack, folder: Path) -> None:
-        self._browser, self._stack, self._folder = browser, stack, folder
+    def __init__(self, browser: Browser, stack: ExitStack, folder: Path, shared: SharedStudios | None = None) -> None:
+        self._browser, self._stack, self._folder, self._shared = browser, stack, folder, shared
 
     def serve(self, *fakes: Model, held: bool = False, users: bool = False, **settings: Any) -> RunningStudio:
         """A studio that draws fakes, step by step when `held`; `fakes` are its models, by default FAKE_MODEL."""
         store, backend = _make_pipelines(self._folder / "models"), FakeBackend(*(fakes or (FAKE_MODEL,)), held=held)
         return self._serve(backend, store, users=users, **{"default_model": "fake", **settings})
+
+    def share(self, *fakes: Model, **settings: Any) -> RunningStudio:
+        """As `serve`, for a test that changes nothing in the studio: others may have used it, and will."""
+        return self._find_shared(repr((fakes, settings)), lambda opener: opener.serve(*fakes, **settings))
+
+    def share_social(self) -> RunningStudio:
+        """As `serve_social`, for such a test."""
+        return self._find_shared("social", Opener.serve_social)
+
+    def _find_shared(self, key: str, serve: Callable[[Opener], RunningStudio]) -> RunningStudio:
+        assert self._shared is not None, "only the fixture's opener shares studios"
+        return self._shared.find(key, serve)
 
     def serve_social(self) -> RunningStudio:
         """A studio with platform formats and templates; `backend` is the fake that draws and enlarges."""
@@ -189,5 +221,5 @@ def _make_pipelines(models: Path, specs: Sequence[Any] = ()) -> LocalPipelines:
 
 
 @pytest.fixture
-def opener(browser: Browser, stack: ExitStack, tmp_path: Path) -> Opener:
-    return Opener(browser, stack, tmp_path)
+def opener(browser: Browser, stack: ExitStack, tmp_path: Path, shared: SharedStudios) -> Opener:
+    return Opener(browser, stack, tmp_path, shared)

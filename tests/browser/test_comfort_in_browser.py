@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_reload_tells_that_the_form_comes_back(opener: Opener) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.open()
     page.fill("#prompt textarea", "a lighthouse")
     page.wait_for_function("Object.values(localStorage).length > 0")
@@ -55,7 +55,7 @@ def test_what_is_typed_and_started_before_the_settings_come_counts(opener: Opene
 
 
 def test_what_is_typed_while_the_form_is_on_its_way_back_stays(opener: Opener) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.open()
     page.fill("#prompt textarea", "a lighthouse")
     page.fill("#negative-prompt textarea", "fog")
@@ -95,7 +95,7 @@ def test_an_error_goes_when_the_next_attempt_begins(opener: Opener) -> None:
 
 
 def test_a_phone_shows_the_model_name_before_its_arrow(opener: Opener) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.page
     page.set_viewport_size({"width": 390, "height": 844})
     window.open()
@@ -106,7 +106,7 @@ def test_a_phone_shows_the_model_name_before_its_arrow(opener: Opener) -> None:
 def test_no_list_stands_open_when_settings_come_from_another_tab(opener: Opener, tmp_path: Path) -> None:
     path = tmp_path / "fox.png"
     path.write_bytes(make_png_with_chunks(parameters=A1111.replace("foxes", "fake")))
-    window = opener.open_window(opener.serve(), viewport={"width": 390, "height": 844})
+    window = opener.open_window(opener.share(), viewport={"width": 390, "height": 844})
     page = window.open()
     page.click("#size input")
     expect(page.locator("ul[role=listbox]")).to_be_visible()

@@ -20,7 +20,7 @@ TRAINED = dataclasses.replace(FAKE_MODEL, sizes=Sizes(liked=((512, 512),)))
 
 
 def test_closed_accordions_say_what_is_set_and_keep_saying_it_after_a_reload(opener: Opener) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.open()
     page.fill("#prompt textarea", "a fox")
     page.click("#hires > button")
@@ -105,7 +105,7 @@ def test_an_image_dropped_anywhere_fills_the_form(opener: Opener) -> None:
 
 def test_a_file_that_holds_no_settings_says_so(opener: Opener, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
-    page = opener.open_window(opener.serve()).open()
+    page = opener.open_window(opener.share()).open()
     page.click("button:has-text('Restore')")
     page.set_input_files(".restore-dialog input[type=file]", tmp_path / "bare.png")
     expect(page.locator(".toast")).to_contain_text("contains no settings")
@@ -134,7 +134,7 @@ def test_a_lora_is_added_from_its_card(opener: Opener, tmp_path: Path) -> None:
 
 
 def test_a_platform_is_chosen_and_taken_back_by_its_chip(opener: Opener) -> None:
-    window = opener.open_window(opener.serve_social())
+    window = opener.open_window(opener.share_social())
     page = window.open()
     story = page.locator(".format-chips button", has_text="Story")
     story.click()
@@ -149,7 +149,7 @@ def test_a_platform_is_chosen_and_taken_back_by_its_chip(opener: Opener) -> None
 
 
 def test_help_of_common_fields_is_a_tooltip_and_in_accordions_it_is_read(opener: Opener) -> None:
-    page = opener.open_window(opener.serve()).open()
+    page = opener.open_window(opener.share()).open()
     label = page.locator("#styles [data-testid=block-info]")
     expect(page.locator("#styles .info-text")).to_be_hidden()
     label.hover()
@@ -159,7 +159,7 @@ def test_help_of_common_fields_is_a_tooltip_and_in_accordions_it_is_read(opener:
 
 
 def test_the_common_case_is_seen_without_scrolling_on_a_laptop(opener: Opener) -> None:
-    page = opener.open_window(opener.serve_social()).open()
+    page = opener.open_window(opener.share_social()).open()
     for name in ("prompt", "generate", "model", "size", "steps", "guidance", "sampler", "seed", "count"):
         box = page.locator(f"#{name}").bounding_box()
         assert box is not None

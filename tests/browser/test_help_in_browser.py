@@ -29,7 +29,7 @@ RECORD_ALERTS = """() => {
 
 
 def test_a_key_and_a_button_open_the_help_and_give_the_focus_back(opener: Opener) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.open()
     page.focus("#generate")
     page.keyboard.press("?")
@@ -47,7 +47,7 @@ def test_a_key_and_a_button_open_the_help_and_give_the_focus_back(opener: Opener
 
 
 def test_single_keys_can_be_switched_off(opener: Opener) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.open()
     page.click("#help-open")
     page.uncheck("dialog.help label:has-text('single keys') input")
@@ -59,7 +59,7 @@ def test_single_keys_can_be_switched_off(opener: Opener) -> None:
 
 
 def test_the_hint_of_a_tab_stays_closed(opener: Opener) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.open()
     hint = page.locator(".tab-hint:visible")
     expect(hint).to_contain_text("Describe an image")

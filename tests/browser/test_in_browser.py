@@ -87,7 +87,7 @@ def test_a_dropped_image_restores_its_settings(opener: Opener, tmp_path: Path) -
 
 
 def test_pasted_infotext_restores_its_settings(opener: Opener) -> None:
-    page = opener.open_window(opener.serve()).open()
+    page = opener.open_window(opener.share()).open()
     page.click("button:has-text('Restore')")
     page.fill(
         ".restore-dialog textarea",
@@ -115,7 +115,7 @@ def test_a_grid_gives_its_cells_and_a_sheet(opener: Opener) -> None:
 
 
 def test_a_refusal_is_told_with_its_hint(opener: Opener) -> None:
-    served = opener.serve()
+    served = opener.share()
     page = opener.open_window(served).open()
     page.fill("#width input", "63")
     page.keyboard.press("Tab")
@@ -125,7 +125,7 @@ def test_a_refusal_is_told_with_its_hint(opener: Opener) -> None:
 
 
 def test_the_form_hides_what_the_image_does_not_need_and_swaps_sides(opener: Opener) -> None:
-    page = opener.open_window(opener.serve()).open()
+    page = opener.open_window(opener.share()).open()
     page.fill("#width input", "96")
     page.keyboard.press("Tab")
     page.click("#swap")
@@ -180,7 +180,7 @@ def test_only_an_administrator_sees_the_settings(opener: Opener) -> None:
 
 @pytest.mark.parametrize("width", [390, 1024, 1440])
 def test_no_width_scrolls_sideways(opener: Opener, width: int) -> None:
-    window = opener.open_window(opener.serve(), viewport={"width": width, "height": 844})
+    window = opener.open_window(opener.share(), viewport={"width": width, "height": 844})
     page = window.open()
     for tab in ("Txt2Img", "Img2Img", "Configurations"):
         window.tab(tab)
@@ -192,7 +192,7 @@ def test_no_width_scrolls_sideways(opener: Opener, width: int) -> None:
 
 
 def test_light_and_dark_are_a_click_and_remembered(opener: Opener) -> None:
-    window = opener.open_window(opener.serve(), color_scheme="light")
+    window = opener.open_window(opener.share(), color_scheme="light")
     page = window.open()
     assert not page.evaluate("document.body.classList.contains('dark')")
     page.click("#theme-toggle")

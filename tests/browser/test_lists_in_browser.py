@@ -28,7 +28,7 @@ def read_number(page: Page, name: str) -> str:
 
 
 def test_looking_at_the_models_keeps_what_was_typed_and_another_model_only_changes_the_rest(opener: Opener) -> None:
-    window = opener.open_window(opener.serve(FAKE_MODEL, OTHER))
+    window = opener.open_window(opener.share(FAKE_MODEL, OTHER))
     page = window.open()
     answers: list[int] = []
     page.on("response", lambda answer: answers.append(answer.status))
@@ -52,7 +52,7 @@ def test_looking_at_the_models_keeps_what_was_typed_and_another_model_only_chang
 
 @pytest.mark.parametrize("name", ["model", "styles"])
 def test_tab_goes_on_from_a_list_to_the_next_field(opener: Opener, name: str) -> None:
-    page = opener.open_window(opener.serve(FAKE_MODEL, OTHER)).open()
+    page = opener.open_window(opener.share(FAKE_MODEL, OTHER)).open()
     page.locator(f"#{name} input").focus()
     page.keyboard.press("Tab")
     page.wait_for_timeout(1500)
@@ -92,7 +92,7 @@ def test_models_come_when_they_are_looked_at_and_are_searched_by_typing(opener: 
 
 
 def test_groups_of_models_are_folded_and_the_arrow_keys_go_over_what_is_shown(opener: Opener) -> None:
-    page = opener.open_window(opener.serve(FAKE_MODEL, OTHER)).open()
+    page = opener.open_window(opener.share(FAKE_MODEL, OTHER)).open()
     page.focus("#model input")
     page.evaluate(TWO_KEYS)
     expect(page.locator(".model-picker")).to_have_count(1)
@@ -112,7 +112,7 @@ def test_groups_of_models_are_folded_and_the_arrow_keys_go_over_what_is_shown(op
 
 
 def test_a_list_that_cannot_be_fetched_keeps_what_is_chosen(opener: Opener) -> None:
-    window = opener.open_window(opener.serve(FAKE_MODEL, OTHER))
+    window = opener.open_window(opener.share(FAKE_MODEL, OTHER))
     page = window.open()
     page.route("**/page/lists/**", lambda route: route.abort())
     page.route("**/page/models*", lambda route: route.abort())

@@ -68,7 +68,7 @@ def test_every_tab_is_two_taps_away_and_cuts_nothing_off(opener: Opener) -> None
 
 
 def test_the_price_stands_beside_generate(opener: Opener) -> None:
-    window = open_phone(opener, opener.serve())
+    window = open_phone(opener, opener.share())
     page = window.open()
     expect(page.locator(".bar-below .cost").first).to_contain_text("Free")
     page.mouse.wheel(0, 900)

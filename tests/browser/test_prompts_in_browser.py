@@ -34,7 +34,7 @@ def encode_png(image: Image.Image) -> bytes:
 
 
 def test_a_random_prompt_can_be_drawn_and_taken_back(opener: Opener) -> None:
-    page = opener.open_window(opener.serve()).open()
+    page = opener.open_window(opener.share()).open()
     prompt = page.locator("#prompt textarea")
     prompt.fill("my own")
     page.get_by_role("button", name="Random prompt").first.click()
@@ -48,7 +48,7 @@ def test_a_random_prompt_can_be_drawn_and_taken_back(opener: Opener) -> None:
 
 
 def test_added_phrases_are_chips_that_take_them_away(opener: Opener) -> None:
-    page = opener.open_window(opener.serve()).open()
+    page = opener.open_window(opener.share()).open()
     prompt = page.locator("#prompt textarea")
     prompt.fill("a cat")
     page.get_by_role("button", name="Enhance").first.click()
@@ -62,7 +62,7 @@ def test_added_phrases_are_chips_that_take_them_away(opener: Opener) -> None:
 
 
 def test_advice_switches_to_a_model_that_fits(opener: Opener) -> None:
-    page = opener.open_window(opener.serve(ANIME, PHOTO, default_model="anime")).open()
+    page = opener.open_window(opener.share(ANIME, PHOTO, default_model="anime")).open()
     page.locator("#prompt textarea").fill("a photo of a cat")
     page.get_by_role("button", name="Enhance").first.click()
     expect(page.locator(".prompt-advice").first).to_contain_text("Photo model fits better")
@@ -179,7 +179,7 @@ def test_a_language_model_rewrites_the_prompt(opener: Opener) -> None:
 
 
 def test_what_was_understood_is_corrected_and_asked_again(opener: Opener) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     window.open()
     window.tab("Prompts")
     brief = window.page.locator(".brief")
@@ -310,7 +310,7 @@ def test_recipes_are_run_merged_imported_and_deleted_on_their_tab(opener: Opener
 
 
 def test_advice_comes_without_asking_and_goes_with_the_switch(opener: Opener) -> None:
-    page = opener.open_window(opener.serve(ANIME, PHOTO, default_model="anime")).open()
+    page = opener.open_window(opener.share(ANIME, PHOTO, default_model="anime")).open()
     prompt = page.locator("#prompt textarea")
     prompt.press_sequentially("a photo of a cat")
     prompt.blur()

@@ -15,7 +15,7 @@ TENSOR = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
 
 
 def test_one_page_of_configurations_is_shown_at_a_time(opener: Opener) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.open()
     window.tab("Configurations")
     shown = {
