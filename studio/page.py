@@ -21,7 +21,13 @@ from studio.engine.studio import Studio
 from studio.serving.event_queue import replace_queue
 from studio.serving.frontend_files import find_frontend_folder
 from studio.serving.page_assets import PageAssets
-from studio.serving.page_head import PageHeadMiddleware, list_first_files, render_preloads
+from studio.serving.page_head import (
+    PageHeadMiddleware,
+    list_first_files,
+    read_styles,
+    render_preloads,
+    render_styles,
+)
 from studio.serving.page_language import PageLanguage, build_text_scripts
 from studio.tabs.common import choice_lists, form_check, lora_cards, model_groups
 from studio.tabs.common import image_routes as images
@@ -183,18 +189,23 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         pwa=False,
     )
     mounted = next(route for route in reversed(app.routes) if isinstance(route, Mount))
-    head = _render_preloads(blocks) + assets.render_head(theme=settings.theme, forms=page_context.forms)
+    head = _render_head(blocks, assets, settings.theme, page_context.forms)
     mounted.app = PageHeadMiddleware(mounted.app, head, language.change_page)
     return app
 
 
-def _render_preloads(blocks: DeferringBlocks) -> str:
-    """HTML that fetches early what Gradio's page loads step by step."""
+def _render_head(blocks: DeferringBlocks, assets: PageAssets, theme: str, forms: Sequence[str]) -> str:
+    """HTML that fetches early what Gradio's page loads step by step, and our scripts once one can type."""
     frontend = find_frontend_folder().parent
     first, following = (list_first_files(frontend, types) for types in blocks.list_first_types())
-    later = [name for name in following if name not in first]
-    theme = f'<link rel="preload" as="style" href="theme.css?v={blocks.theme_hash}">'
-    return render_preloads(first, urgent=True) + theme + render_preloads(later, urgent=False)
+    later = [f"assets/{name}" for name in following if name not in first]
+    styles = read_styles(frontend, first)
+    return (
+        render_preloads(name for name in first if name.endswith(".js"))
+        + f'<link rel="preload" as="style" href="theme.css?v={blocks.theme_hash}">'
+        + render_styles(styles, assets.add_styles("\n".join(styles.values())))
+        + assets.render_head(theme=theme, forms=forms, following=later)
+    )
 
 
 def build_theme() -> themes.Base:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "parts" / "a.js").write_text('import {\n  b,\n} from "../b.js";\nexport const a = b;\n')
     (tmp_path / "b.js").write_text("export const b = 1;\n")
     (tmp_path / "types.d.ts").write_text("export {};\n")
+    (tmp_path / "loader.js").write_text("(() => {})();\n")
     return tmp_path
 
 
@@ -54,18 +56,22 @@ def test_the_version_follows_names_and_contents(folder: Path) -> None:
     assert len({first, changed, PageAssets(folder).version}) == 3
 
 
-def test_what_the_entry_needs_is_preloaded_and_what_is_loaded_later_is_not(folder: Path) -> None:
+def test_what_the_entry_needs_is_loaded_once_one_can_type_and_what_is_loaded_later_is_not(folder: Path) -> None:
     assets = PageAssets(folder)
     assert assets.find_imports("main.js") == ["main.js", "parts/a.js", "b.js"]
-    head = assets.render_head(theme="dark", forms=["txt2img"])
-    assert re.findall(r'modulepreload" href="page/assets/\w{16}/([^"]+)"', head) == ["parts/a.js", "b.js"]
-    assert f'<script type="module" src="page/assets/{assets.version}/main.js">' in head
-    assert '"theme": "dark", "forms": ["txt2img"]' in head
+    head = assets.render_head(theme="dark", forms=["txt2img"], following=["assets/x-1.css"])
+    settings = json.loads(head[head.index("{") : head.index(";\n")])
+    place = f"page/assets/{assets.version}"
+    assert settings["entry"] == f"{place}/main.js"
+    assert settings["following"] == [f"{place}/parts/a.js", f"{place}/b.js", "assets/x-1.css"]
+    assert (settings["theme"], settings["forms"]) == ("dark", ["txt2img"])
+    assert "src=" not in head, "the browser would fetch it at once"
 
 
 def test_a_value_cannot_end_the_script(folder: Path) -> None:
     head = PageAssets(folder).render_head(theme="</script><script>alert(1)</script>", forms=[])
-    assert head.count("</script>") == 2
+    assert head.count("</script>") == 1
+    assert PageAssets(SCRIPTS).render_head(theme="dark", forms=[]).count("</script>") == 1
 
 
 def test_the_scripts_are_served_for_good_under_their_version_alone(tmp_path: Path) -> None:

@@ -12,7 +12,13 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from studio.serving.frontend_files import find_frontend_folder
-from studio.serving.page_head import PageHeadMiddleware, list_first_files, render_preloads
+from studio.serving.page_head import (
+    PageHeadMiddleware,
+    list_first_files,
+    read_styles,
+    render_preloads,
+    render_styles,
+)
 
 FRONTEND = find_frontend_folder().parent
 PAGE = "<!doctype html><html><head><title>T</title></head><body>&lt;/head> </head></body></html>"
@@ -41,11 +47,18 @@ def test_a_frontend_that_is_built_in_another_way_gives_no_names(tmp_path: Path) 
     assert list_first_files(tmp_path, {"textbox"}) == []
 
 
-def test_scripts_and_styles_are_fetched_in_the_way_in_which_gradio_asks_for_them() -> None:
-    html = render_preloads(["a-1.js", "b-2.css"], urgent=False)
-    assert '<link rel="modulepreload" crossorigin href="assets/a-1.js" fetchpriority="low">' in html
-    assert '<link rel="preload" as="style" crossorigin href="assets/b-2.css" fetchpriority="low">' in html
-    assert "fetchpriority" not in render_preloads(["a-1.js"], urgent=True)
+def test_scripts_are_fetched_in_the_way_in_which_gradio_asks_for_them() -> None:
+    assert render_preloads(["a-1.js"]) == '<link rel="modulepreload" crossorigin href="assets/a-1.js">'
+
+
+def test_styles_come_in_one_file_and_are_not_asked_for_alone(tmp_path: Path) -> None:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "b-2.css").write_text(".b { color: red }")
+    (tmp_path / "assets" / "c-3.css").write_text("@font-face { src: url(./c.woff2) }")
+    styles = read_styles(tmp_path, ["a-1.js", "b-2.css", "c-3.css"])
+    assert styles == {"b-2.css": ".b { color: red }"}, "c-3.css names a file beside it"
+    html = render_styles(styles, "all.css")
+    assert html == '<link rel="stylesheet" href="all.css"><link rel="stylesheet" disabled href="assets/b-2.css">'
 
 
 def answer_page(request: Request) -> Response:

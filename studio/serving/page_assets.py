@@ -1,4 +1,4 @@
-"""The page's own scripts: ES modules at addresses that change with their content."""
+"""The page's own scripts, and styles of Gradio in one file, at addresses that change with their content."""
 
 from __future__ import annotations
 
@@ -16,17 +16,11 @@ from studio.core.rights import Right
 
 PREFIX = "page/assets"
 ENTRY = "main.js"
+LOADER = "loader.js"  # written into the page; it loads the others
 # Every file is behind the login, hence private.
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 _IMPORT = re.compile(r'\bfrom "(\.[^"]+)"')
-# Gradio may run scripts of components and events before the modules have loaded: what they call is noted until then.
-_STAND_IN = """
-window.easelSettings = {settings};
-window.easelEarlyCalls = [];
-window.easel = new Proxy({{}}, {{ get: (_, name) => name === "restored" ? false
-  : (...values) => new Promise((done) => window.easelEarlyCalls.push([name, values, done])) }});
-"""
 
 
 class PageAssets:
@@ -45,6 +39,12 @@ class PageAssets:
     def get_address(self, name: str) -> str:
         """The module's address, relative to the page."""
         return f"{PREFIX}/{self.version}/{name}"
+
+    def add_styles(self, text: str) -> str:
+        """Serve styles beside the modules; returns their address, which holds a hash of them."""
+        name = f"styles-{hashlib.sha256(text.encode()).hexdigest()[:16]}.css"
+        self._files[name] = text.encode()
+        return self.get_address(name)
 
     def find_imports(self, name: str) -> list[str]:
         """The modules that `name` needs before it runs, itself first."""
@@ -69,29 +69,27 @@ class PageAssets:
         router = APIRouter(include_in_schema=False, dependencies=[needs(Right.USE)])
 
         @router.get(f"/{PREFIX}/{{version}}/{{name:path}}")
-        def get_module(version: str, name: str) -> Response:
+        def get_file(version: str, name: str) -> Response:
             if version != self.version or name not in self._files:
                 raise NotFound("There is no such script.", hint="Reload the page.")
-            return Response(self._files[name], media_type="text/javascript; charset=utf-8", headers=FOREVER)
+            kind = "text/css" if name.endswith(".css") else "text/javascript"
+            return Response(self._files[name], media_type=f"{kind}; charset=utf-8", headers=FOREVER)
 
         return router
 
-    def render_head(self, *, theme: str, forms: Sequence[str]) -> str:
-        """The HTML that loads the modules, all at the same time, and passes the theme, the forms to restore and the
-        titles of errors."""
-        values = {"theme": theme, "forms": list(forms), "errorTitles": list_error_titles()}
+    def render_head(self, *, theme: str, forms: Sequence[str], following: Sequence[str] = ()) -> str:
+        """The HTML that loads the modules once one can type, along with files of Gradio (`following`: their addresses),
+        and passes the theme, the forms to restore and the titles of errors."""
+        modules = [self.get_address(name) for name in self.find_imports(ENTRY)]
+        values = {
+            "theme": theme,
+            "forms": list(forms),
+            "errorTitles": list_error_titles(),
+            "entry": modules[0],
+            "following": [*modules[1:], *following],
+        }
         settings = json.dumps(values).replace("</", "<\\/")
-        preloads = (
-            f'<link rel="modulepreload" href="{self.get_address(name)}" fetchpriority="low">'
-            for name in self.find_imports(ENTRY)[1:]
-        )
-        return "".join(
-            (
-                f"<script>{_STAND_IN.format(settings=settings)}</script>",
-                *preloads,
-                f'<script type="module" src="{self.get_address(ENTRY)}"></script>',
-            )
-        )
+        return f"<script>window.easelSettings = {settings};\n{self._files[LOADER].decode()}</script>"
 
 
 def list_error_titles() -> dict[str, str]:

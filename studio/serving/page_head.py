@@ -47,7 +47,8 @@ class BuiltScript:
 def list_first_files(frontend: Path, types: Collection[str]) -> list[str]:
     """The names of the files in `frontend`/assets that Gradio's page loads before components of `types` show, about in
     the order in which it asks for them. A Gradio that is built in another way gives fewer names or none."""
-    entry = _ENTRY.search((frontend / "index.html").read_text(encoding="utf-8"))
+    page = (frontend / "index.html").read_text(encoding="utf-8")
+    entry = _ENTRY.search(page)
     found: dict[str, None] = {}
     scripts = [entry[1]] if entry else []
     for name in scripts:
@@ -59,18 +60,25 @@ def list_first_files(frontend: Path, types: Collection[str]) -> list[str]:
         if name.startswith(_CORE):
             for kind in sorted(types):
                 found |= dict.fromkeys(script.list_component_files(kind))
-    return [name for name in found if not entry or name != entry[1]]
+    return [name for name in found if f'/{name}"' not in page]
 
 
-def render_preloads(names: Iterable[str], *, urgent: bool) -> str:
-    """HTML that lets the browser fetch those files of the frontend early; those that are not `urgent` after others."""
-    rank = "" if urgent else ' fetchpriority="low"'
-    return "".join(
-        f'<link rel="modulepreload" crossorigin href="assets/{name}"{rank}>'
-        if name.endswith(".js")
-        else f'<link rel="preload" as="style" crossorigin href="assets/{name}"{rank}>'
-        for name in names
-    )
+def render_preloads(names: Iterable[str]) -> str:
+    """HTML that lets the browser fetch those scripts of the frontend early."""
+    return "".join(f'<link rel="modulepreload" crossorigin href="assets/{name}">' for name in names)
+
+
+def read_styles(frontend: Path, names: Iterable[str]) -> dict[str, str]:
+    """The text of each style among `names`, but for those that name other files by their place."""
+    texts = {name: (frontend / "assets" / name).read_text(encoding="utf-8") for name in names if name.endswith(".css")}
+    return {name: text for name, text in texts.items() if "url(./" not in text}
+
+
+def render_styles(names: Iterable[str], address: str) -> str:
+    """HTML that loads the styles `names`, joined at `address`. Gradio's page takes a style for loaded when a link names
+    it, and the browser fetches none whose link is disabled, so the single ones are not asked for."""
+    single = (f'<link rel="stylesheet" disabled href="assets/{name}">' for name in names)
+    return f'<link rel="stylesheet" href="{address}">' + "".join(single)
 
 
 PageChange = Callable[[Headers, str], str]  # of a request: its headers, and the page without the change

@@ -23,8 +23,12 @@ TABS = ("Txt2Img", "Img2Img", "Extras", "Social Optimizer", "Library", "Compare"
 STATES = (".toast", ":focus-visible", ".hide", ".seed-field")  # of a moment, or with a test of their own
 LOOK = """selector => { const style = getComputedStyle(document.querySelector(selector));
   return [style.backgroundColor, style.borderRadius, style.borderLeftWidth, style.boxShadow]; }"""
-OPEN = """document.querySelectorAll("button.label-wrap:not(.open)").forEach((button) => {
-  if (button.offsetParent) button.click(); })"""
+OPEN = """() => {
+  const all = [...document.querySelectorAll("button.label-wrap:not(.open)")];
+  const closed = all.filter((button) => button.offsetParent);
+  closed.forEach((button) => button.click());
+  return closed.length;
+}"""
 FIND = "selectors => selectors.filter((selector) => document.querySelector(selector))"
 
 
@@ -42,7 +46,8 @@ def split_selectors(head: str) -> list[str]:
 
 def open_accordions(page: Page) -> None:
     for _ in range(3):  # one may hold another
-        page.evaluate(OPEN)
+        if not page.evaluate(OPEN):
+            return
         page.wait_for_timeout(500)
 
 
@@ -66,7 +71,7 @@ def test_every_selector_of_the_styles_finds_something(opener: Opener) -> None:
 
 
 def test_every_variable_that_the_styles_set_is_one_of_gradio(opener: Opener) -> None:
-    served = opener.serve()
+    served = opener.share()
     config = httpx.get(served.url + "/config").json()
     theme = httpx.get(f"{served.url}/theme.css?v={config['theme_hash']}").text
     wanted = {name for _, names in read_rules() for name in names}
@@ -81,7 +86,7 @@ def test_a_field_that_the_model_lacks_is_gone_or_marked_as_hidden(opener: Opener
 
 
 def test_our_toasts_stand_below_those_of_gradio(opener: Opener, tmp_path: Path) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.open()
     window.tab("Img2Img")
     page.click("#i2i-generate")
@@ -99,7 +104,7 @@ def test_our_toasts_stand_below_those_of_gradio(opener: Opener, tmp_path: Path) 
 
 
 def test_an_open_list_is_a_listbox_that_escape_closes(opener: Opener) -> None:
-    page = opener.open_window(opener.serve()).open()
+    page = opener.open_window(opener.share()).open()
     page.click("#sampler input")
     expect(page.locator("ul[role=listbox]")).to_be_visible()
     page.keyboard.press("Escape")
@@ -107,14 +112,14 @@ def test_an_open_list_is_a_listbox_that_escape_closes(opener: Opener) -> None:
 
 
 def test_what_a_script_types_reaches_the_server(opener: Opener) -> None:
-    page = opener.open_window(opener.serve_social()).open()
+    page = opener.open_window(opener.share_social()).open()
     page.click("#templates > button")
     page.locator("#template-cards [data-template]").first.click()
     expect(page.locator("#template-about dl")).to_be_visible()
 
 
 def test_scripts_open_a_tab_and_an_accordion(opener: Opener) -> None:
-    page = opener.open_window(opener.serve_social()).open()
+    page = opener.open_window(opener.share_social()).open()
     page.click(".brand")
     page.click("section[aria-label='Templates'] .chip >> nth=0")
     expect(page.locator("button[role=tab][aria-selected=true]").first).to_contain_text("Txt2Img")
@@ -132,7 +137,7 @@ def test_a_number_counts_while_its_field_still_has_the_focus(opener: Opener) -> 
 
 
 def test_gradio_marks_the_dark_theme_at_the_body(opener: Opener) -> None:
-    page = opener.open_window(opener.serve(), color_scheme="dark").open()
+    page = opener.open_window(opener.share(), color_scheme="dark").open()
     page.wait_for_function("document.body.classList.contains('dark')")
     text = "getComputedStyle(document.body).getPropertyValue('--body-text-color').trim()"
     dark = page.evaluate(text)
@@ -141,14 +146,14 @@ def test_gradio_marks_the_dark_theme_at_the_body(opener: Opener) -> None:
 
 
 def test_tabs_that_do_not_fit_are_in_a_menu(opener: Opener) -> None:
-    page = opener.open_window(opener.serve(), viewport={"width": 390, "height": 844}).open()
+    page = opener.open_window(opener.share(), viewport={"width": 390, "height": 844}).open()
     page.click("[aria-label='More tabs']")
     expect(page.locator(".overflow-dropdown button").first).to_be_visible()
 
 
 def test_scripts_that_ran_before_the_modules_are_made_up_for(opener: Opener) -> None:
     """Gradio runs the scripts of components and events whether or not ours have loaded."""
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.page
     held: list[Route] = []
     page.route("**/page/assets/*/main.js", lambda route: held.append(route))
@@ -164,12 +169,36 @@ def test_scripts_that_ran_before_the_modules_are_made_up_for(opener: Opener) -> 
 
 
 def test_every_file_that_the_page_loads_at_first_is_named_in_its_head(opener: Opener) -> None:
-    served = opener.serve()
+    served = opener.share()
     page = opener.open_window(served).open()
     loaded = page.evaluate("performance.getEntriesByType('resource').map((entry) => new URL(entry.name).pathname)")
     html = httpx.get(served.url).text
-    named = set(re.findall(r'(?:href|src)="(?:\./)?assets/([^"]+)"', html))
+    named = set(re.findall(r'"(?:\./)?assets/([^"]+)"', html))
+    shown = {f"/assets/{name}" for name in re.findall(r'disabled href="assets/([^"]+)"', html)}
     assert len(named) > 40
+    assert len(shown) > 10
     assert {path.removeprefix("/assets/") for path in loaded if path.startswith("/assets/")} <= named
+    assert not [path for path in loaded if path.endswith(".css") and path in shown], "they come in one file"
     assert "/theme.css" in loaded
     assert re.search(r'rel="preload" as="style" href="theme\.css\?v=\w{64}"', html)
+
+
+def test_the_modules_come_once_one_can_type_and_keep_what_was_typed_before(opener: Opener) -> None:
+    window = opener.open_window(opener.share())
+    page = window.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    held: dict[str, list[Route]] = {"Blocks": [], "main": []}
+    page.route("**/assets/Blocks-*.js", lambda route: held["Blocks"].append(route))
+    page.route("**/page/assets/*/main.js", lambda route: held["main"].append(route))
+    page.goto(window.served.url, wait_until="commit")
+    window.wait_for(lambda: held["Blocks"])
+    assert not [url for url in asked if "/page/assets/" in url and url.endswith(".js")]
+    for route in held["Blocks"]:
+        route.continue_()
+    page.fill("#prompt textarea", "a boat")
+    window.wait_for(lambda: held["main"])
+    held["main"][0].continue_()
+    window.ready()
+    expect(page.locator("#prompt textarea")).to_have_value("a boat")
+    assert window.complaints == []

@@ -8,16 +8,23 @@ interface PageSettings {
   forms: string[];
   /** Titles of errors by their codes. */
   errorTitles: Record<string, string>;
+  /** The address of main.js. */
+  entry: string;
+  /** Addresses of what the page needs soon after one can type: the modules, and Gradio's files for the settings. */
+  following: string[];
 }
 
 /** A call that was made before the modules had loaded. */
-type EarlyCall = [name: keyof PageApi, values: unknown[], done: (value: unknown) => void];
+export type EarlyCall = [name: keyof PageApi, values: unknown[], done: (value: unknown) => void];
 
 declare global {
   interface Window {
     easel: PageApi;
     easelSettings: PageSettings;
     easelEarlyCalls?: EarlyCall[];
+    /** What was typed into the prompt before the modules had loaded. */
+    easelTypedPrompt?: string;
+    easelChooseTheme: (theme: "light" | "dark") => void;
   }
   /** Texts in the language of the visitor, by the English ones; none where the page is English. */
   var easelTexts: Record<string, string> | undefined;

@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * Everything that these scripts expect of Gradio's page. Its styles' counterpart is assets/css/gradio.css, and
- * tests/browser/test_gradio_internals.py checks both, so that an upgrade of Gradio fails there and nowhere else.
+ * Everything that these scripts expect of Gradio's page, but for what loader.js needs before any module is there. Its
+ * styles' counterpart is assets/css/gradio.css, and tests/browser/test_gradio_internals.py checks both, so that an
+ * upgrade of Gradio fails there and nowhere else.
  */
 
 import { find, make } from "./dom.js";
@@ -171,11 +172,6 @@ export function commitFocusedField() {
 /** @returns {boolean} */
 export function isDark() {
   return document.body.classList.contains(DARK_CLASS);
-}
-
-/** @param {boolean} dark */
-export function setDark(dark) {
-  document.body.classList.toggle(DARK_CLASS, dark);
 }
 
 /** Close the errors among Gradio's toasts. */

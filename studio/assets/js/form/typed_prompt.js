@@ -10,8 +10,7 @@ const LOOKS = 25; // the page shows what came back within this many looks
 
 /** Start to watch the prompt, until the form is restored and shown, or typed into again. */
 export async function keepTypedPrompt() {
-  /** @type {string | null} */
-  let typed = null;
+  let typed = window.easelTypedPrompt ?? null; // what loader.js saw
   /** @param {Event} event */
   const note = (event) => {
     const box = findBox(PROMPT);
