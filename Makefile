@@ -5,6 +5,11 @@ NODE := PATH="$(CURDIR)/.venv/bin:$$PATH" node
 ARGS ?=
 # Test files are dealt out to as many workers; each has its own browser and its own folders. WORKERS=0 for one process.
 WORKERS ?= 2
+# Bytecode is kept even where the environment says otherwise: reading all packages anew takes half a minute, in every
+# process that a test starts.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest
+# The files that take longest are dealt out first (tests/conftest.py).
+DEALT := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 run:                  ## start the studio at http://127.0.0.1:7860 (ARGS="--port 8000" for flags)
 	@$(PYTHON) run.py $(ARGS)
@@ -48,16 +53,16 @@ quick-check: lint check-js quick-types
 quick-types: setup    ## the types of files that changed, or that import what changed, since they were last right
 	@$(PY) -m tools.check_changed_types
 
-# Bytecode is kept even where the environment says otherwise: reading all packages anew takes half a minute. The first
-# run makes all tests and notes what each runs; exit status 5 says that a change touched none.
+# The first run makes all tests and notes what each runs; exit status 5 says that a change touched none.
 quick-tests: setup
-	@env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest --testmon --testmon-forceselect -n $(WORKERS) --dist loadfile \
+	@$(PYTEST) --testmon --testmon-forceselect $(DEALT) \
 	  -m "not torch and not browser and not slow" $(ARGS) || [ $$? -eq 5 ]
 
 # Some tests hold times on cores that all share: what fails is run once more with nothing beside it.
-test: check test-js browser ## everything that a change must pass
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS) || \
-	  { echo "Failed tests are run once more, alone:"; $(PY) -m pytest --last-failed --last-failed-no-failures none -x; }
+test: setup browser    ## everything that a change must pass
+	@$(MAKE) --no-print-directory -j2 check test-js
+	@$(PYTEST) $(DEALT) $(ARGS) || \
+	  { echo "Failed tests are run once more, alone:"; $(PYTEST) --last-failed --last-failed-no-failures none -x; }
 
 test-js: node         ## the page's scripts, without a browser
 	@$(NODE) --test tests/js/*.test.js
