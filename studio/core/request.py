@@ -166,14 +166,14 @@ class GenerationRequest:
             _check_tiles(self)
         if self.hires is not None:
             _check_hires(self.hires)
-        if len(self.control) > MAX_CONTROL_UNITS:
-            raise InvalidRequest(
-                f"Too many control units; the limit is {MAX_CONTROL_UNITS}.", hint="Remove some of them."
-            )
-        if len(self.detailers) > MAX_DETAILERS:
-            raise InvalidRequest(f"Too many detailers; the limit is {MAX_DETAILERS}.", hint="Remove some of them.")
-        if len(self.areas) > MAX_AREAS:
-            raise InvalidRequest(f"Too many areas; the limit is {MAX_AREAS}.", hint="Remove some of them.")
+        counts = (
+            ("control units", len(self.control), MAX_CONTROL_UNITS),
+            ("detailers", len(self.detailers), MAX_DETAILERS),
+            ("areas", len(self.areas), MAX_AREAS),
+        )
+        for name, count, most in counts:
+            if count > most:
+                raise InvalidRequest(f"Too many {name}; the limit is {most}.", hint="Remove some of them.")
         if len(self.axes) > 3:
             raise InvalidRequest("A grid has at most three axes.", hint="Remove one of them.")
         _check_chain(self)
