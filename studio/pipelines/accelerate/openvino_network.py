@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.pipelines.accelerate.joined_upsampling import join_upsampling
 from studio.pipelines.accelerate.network_calls import NetworkCall, Shapes
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def convert_network(network: Any, call: NetworkCall, path: Path) -> None:
     decoder = TorchScriptPythonDecoder(traced)  # has to outlive the conversion
     model = frontend.convert(frontend.load(decoder))
     model.reshape({place: _loosen_shape(tensor.shape) for place, tensor in enumerate(call.tensors)})
+    join_upsampling(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not in 16 bits, even where all weights are such numbers: other constants are not, and the largest error was a
     # thousandth of the values.

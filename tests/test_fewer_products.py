@@ -1,0 +1,108 @@
+"""Converted networks with less arithmetic, at the same results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.pipelines.accelerate import openvino_network
+from studio.pipelines.accelerate.network_calls import read_call
+from studio.pipelines.accelerate.openvino_network import CompiledNetwork, convert_network
+
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.skipif(not openvino_network.is_available(), reason="OpenVINO is not installed"),
+]
+
+
+def enlarge(**how: Any) -> Any:
+    import torch
+
+    return torch.nn.Upsample(**({"scale_factor": 2, "mode": "nearest"} | how))
+
+
+def convolve(kernel: int = 3, **how: Any) -> Any:
+    import torch
+
+    return torch.nn.Conv2d(6, 10, kernel, **({"padding": kernel // 2} | how))
+
+
+class Decoder:
+    """A network of `layers` between others, converted to a file of `folder`."""
+
+    def __init__(self, folder: Path, *layers: Any, channels: int = 6) -> None:
+        import torch
+
+        torch.manual_seed(0)
+        first = torch.nn.Conv2d(4, channels, 3, padding=1)
+        self.network = torch.nn.Sequential(first, *layers, torch.nn.SiLU()).eval()
+        call = read_call((torch.rand(1, 4, 8, 8),), {}, "")
+        assert call is not None
+        self.path = folder / "network.xml"
+        with torch.no_grad():
+            convert_network(self.network, call, self.path)
+
+    def count(self, kind: str) -> int:
+        import openvino
+
+        return sum(node.get_type_name() == kind for node in openvino.Core().read_model(self.path).get_ops())
+
+    def assert_equal_results(self) -> None:
+        """At sizes that it was not traced with, and compiled for one of them alone."""
+        import torch
+
+        any_size = CompiledNetwork(self.path)
+        for shape in ((1, 4, 8, 8), (3, 4, 5, 12)):
+            given = torch.randn(shape)
+            with torch.no_grad():
+                expected = self.network(given)
+            for compiled in (any_size, CompiledNetwork(self.path, (shape,))):
+                torch.testing.assert_close(compiled.run((given,)), expected, atol=5e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("how", [{}, {"bias": False}], ids=["with bias", "without bias"])
+def test_an_enlargement_and_its_convolution_become_one_operation(tmp_path: Path, how: dict[str, Any]) -> None:
+    decoder = Decoder(tmp_path, enlarge(), convolve(**how))
+    assert decoder.count("Interpolate") == 0
+    assert decoder.count("ConvolutionBackpropData") == 1
+    decoder.assert_equal_results()
+
+
+@pytest.mark.parametrize(
+    ("layers", "why"),
+    [
+        (lambda: (enlarge(scale_factor=3), convolve()), "three times as large"),
+        (lambda: (enlarge(scale_factor=(2, 1)), convolve()), "higher only"),
+        (lambda: (enlarge(mode="bilinear"), convolve()), "blended pixels"),
+        (lambda: (enlarge(), convolve(5)), "a larger kernel"),
+        (lambda: (enlarge(), convolve(stride=2)), "every other pixel"),
+        (lambda: (enlarge(), convolve(padding=0)), "no zeros around"),
+        (lambda: (enlarge(), convolve(dilation=2, padding=2)), "pixels further away"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_pairs_stay_as_they_are(tmp_path: Path, layers: Any, why: str) -> None:
+    decoder = Decoder(tmp_path, *layers())
+    assert decoder.count("Interpolate") == 1, why
+    assert decoder.count("ConvolutionBackpropData") == 0
+    decoder.assert_equal_results()
+
+
+def test_what_else_uses_the_enlarged_image_keeps_it(tmp_path: Path) -> None:
+    import torch
+
+    class Both(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enlarge, self.convolve, self.skip = enlarge(), convolve(), torch.nn.Conv2d(6, 10, 1)
+
+        def forward(self, given: Any) -> Any:
+            large = self.enlarge(given)
+            return self.convolve(large) + self.skip(large)
+
+    decoder = Decoder(tmp_path, Both())
+    assert decoder.count("Interpolate") == 1
+    assert decoder.count("ConvolutionBackpropData") == 1
+    decoder.assert_equal_results()
