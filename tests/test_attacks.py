@@ -11,12 +11,15 @@ from fakes import open_engine, wait_until_final
 from PIL import Image
 from serving import PASSWORDS, make_users, serve_studio
 
+from studio.api.dialects.automatic1111.names import find_checkpoint
 from studio.cluster.replica import ReplicaContext
 from studio.cluster.wire import MAX_SEEDS, Order, decode_error, encode_png
 from studio.core import grid_values
 from studio.core.errors import ContentRefused, Forbidden, InvalidRequest, QuotaExceeded, RateLimited
 from studio.core.grid import expand_cells
 from studio.core.image_gate import ImageLimits
+from studio.core.infotext import parse_infotext
+from studio.core.model import Model
 from studio.core.ports import ImageSeed
 from studio.core.request import Axis, GenerationRequest
 from studio.core.rights import Right, Role
@@ -63,6 +66,16 @@ def test_no_list_of_a_grid_keeps_the_studio_busy() -> None:
 def test_no_prompt_keeps_the_check_of_a_form_busy() -> None:
     assert _tidy_commas("a" + "\n" * LONG + "b") == "a" + "\n" * LONG + "b"
     assert _tidy_commas("a ,\n, , b,c, ,") == "a, b,c"
+
+
+@pytest.mark.timeout(60)
+def test_no_name_of_a_model_keeps_the_studio_busy() -> None:
+    name = "a" + " " * LONG + "b"
+    assert find_checkpoint(name, [Model(id="m", title="M", family="f")], []) is None
+    assert find_checkpoint("m.safetensors [6ce0161689] ", [Model(id="m", title="M", family="f")], []) == "m"
+    spaces = " " * 190_000
+    parsed = parse_infotext(f"x\nSteps: 20, Seed: 7, Model: a{spaces}b")
+    assert (parsed.request.seed, parse_infotext("x\nSteps: 2, Seed: 7, Model: m [6CE01616]").request.model) == (7, "m")
 
 
 @pytest.mark.parametrize(

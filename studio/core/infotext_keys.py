@@ -13,6 +13,7 @@ from studio.core.fields import MAX_PROMPT_CHARS
 from studio.core.foreign_infotexts import convert_foreign_pairs
 from studio.core.guidance_infotext import convert_guidance_pairs
 from studio.core.model import Model
+from studio.core.model_ids import remove_hash
 from studio.core.number_format import format_number
 from studio.core.request import GenerationRequest, Hires
 
@@ -32,7 +33,6 @@ SCHEDULES = (
     "Automatic",
 )
 
-_HASH_BEHIND = re.compile(r"\s*\[[0-9a-fA-F]{8,64}\]$")
 _HIRES_MARKERS = ("Hires upscale", "Hires resize", "Hires upscaler", "Hires steps")
 Changes = dict[str, Any]
 
@@ -108,7 +108,7 @@ def parse_key(specs: list[FieldSpec], text: str) -> Changes:
     if spec.name == "sampler":
         return _parse_sampler(text)
     if spec.source is ChoiceSource.MODELS:  # AUTOMATIC1111 puts the file's hash behind the name
-        text = _HASH_BEHIND.sub("", text)
+        text = remove_hash(text)
     return {spec.name: parse_value(spec, text)}
 
 

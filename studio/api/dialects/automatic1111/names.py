@@ -10,7 +10,7 @@ from studio.api.dialects.automatic1111.errors import SamplerNotFound
 from studio.core.foreign_samplers import SAMPLERS
 from studio.core.infotext_keys import SCHEDULES
 from studio.core.model import Model
-from studio.core.model_ids import UPSCALER_PREFIX
+from studio.core.model_ids import UPSCALER_PREFIX, remove_hash
 from studio.core.task import Task
 from studio.core.upscale_modes import LANCZOS, NEAREST
 from studio.core.weights import WeightFile, WeightKind
@@ -31,7 +31,6 @@ _UPSCALER_ALIASES = {
     "R-ESRGAN General 4xV3": "realesr-general-x4v3",
     "R-ESRGAN AnimeVideo": "realesr-animevideov3",
 }
-_HASH_SUFFIX = re.compile(r"\s*\[[0-9a-f]{6,64}\]\s*$")
 
 
 def list_checkpoints(models: Sequence[Model]) -> list[Model]:
@@ -59,9 +58,9 @@ def format_title(model_id: str, weights: Sequence[WeightFile]) -> str:
 def find_checkpoint(name: str, models: Sequence[Model], weights: Sequence[WeightFile]) -> str | None:
     """The id of the model that `name` means: an id, a title, a file name, a name without its ending, or a hash; None
     when there is none."""
-    wanted = _HASH_SUFFIX.sub("", name).strip()
+    wanted = remove_hash(name.strip()).strip()
     for model in models:
-        title = _HASH_SUFFIX.sub("", format_title(model.id, weights))
+        title = remove_hash(format_title(model.id, weights))
         forms = {model.id, model.title, title, PurePath(title).stem, PurePath(model.id).name}
         if wanted in forms or wanted.removesuffix(".safetensors") in forms:
             return model.id
