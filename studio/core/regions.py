@@ -11,7 +11,7 @@ from studio.core.region_area import MAX_AREAS
 from studio.core.request import GenerationRequest
 from studio.core.request_choices import RegionSplit
 
-_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_BREAK = re.compile(r"\bBREAK\b")
 _HINT = 'Write the shares as in "1,1" or, with rows of columns, "1,1,2;2,1,1".'
 
 
@@ -67,7 +67,7 @@ def list_regions(request: GenerationRequest) -> tuple[Region, ...]:
 
 def split_parts(prompt: str) -> list[str]:
     """The parts that BREAK divides `prompt` into, one at least."""
-    return _BREAK.split(prompt.strip())
+    return [part.strip() for part in _BREAK.split(prompt)]
 
 
 def _list_areas(request: GenerationRequest) -> tuple[Region, ...]:

@@ -17,7 +17,9 @@ from studio.prompting.dialects import Dialect
 from studio.prompting.wildcards import WordLists
 
 MAX_ADDITIONS = 3
-_AND = re.compile(r"\s*(?::\s*-?[\d.]+\s*)?\bAND\b")  # the weight before it belongs to the first prompt
+_AND = re.compile(r"\bAND\b")
+_WEIGHT = re.compile(r":\s{0,9}-?[\d.]{1,20}$")  # before AND it belongs to the first prompt
+_MAX_WEIGHT = 32  # characters, with its colon
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def join_additions(prompt: str, additions: Collection[Addition], dialect: Dialec
     if not additions:
         return prompt
     found = _AND.search(prompt)
-    end = found.start() if found is not None else len(prompt)
+    end = len(prompt) if found is None else _find_end(prompt[: found.start()])
     first, rest = prompt[:end], prompt[end:]
     words = ", ".join(addition.text for addition in additions)
     if not first.strip():
@@ -118,6 +120,13 @@ def join_additions(prompt: str, additions: Collection[Addition], dialect: Dialec
         sentence = words[0].upper() + words[1:] + "."
         return f"{body}{'' if body[-1] in '.!?…' else '.'} {sentence}{tail}"
     return f"{body}{'' if body[-1] in ',.!?…' else ','} {words}{tail}{rest}"
+
+
+def _find_end(prompt: str) -> int:
+    """Where the words of a prompt end that AND follows: before its weight, and the spaces before that."""
+    words = prompt.rstrip()
+    weight = _WEIGHT.search(words[-_MAX_WEIGHT:])
+    return len(words if weight is None else words[: -len(weight[0])].rstrip())
 
 
 def _draw_addition(slot: _Slot, seed: int, lists: WordLists, look: Look) -> Addition:
