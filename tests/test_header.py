@@ -175,6 +175,14 @@ def test_a_header_that_would_cost_much_is_refused_before_it_is_parsed(tmp_path: 
         tracemalloc.stop()
 
 
+@pytest.mark.timeout(60)
+def test_a_text_that_never_ends_is_looked_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "endless.safetensors"
+    file.write_bytes(pack(b'{"a":"' + b'\\",' * 600_000))
+    with pytest.raises(ModelBroken, match="not valid JSON"):
+        read_header(file)
+
+
 def test_long_training_notes_are_no_reason_to_refuse(tmp_path: Path) -> None:
     notes = json.dumps({f"tag {i}": [i, {"x": 1}] for i in range(70_000)})
     file = tmp_path / "lora.safetensors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,16 @@ def test_json_that_is_not_deep_may_be_parsed(text: bytes) -> None:
 def test_deep_json_is_refused_before_it_is_parsed(text: bytes) -> None:
     with pytest.raises(InvalidRequest, match="nested too deep"):
         check_json_depth(text, "body")
+
+
+def test_looking_through_a_long_text_takes_no_memory() -> None:
+    text = b'["' + b'\\"' * 1_000_000 + b'", ' + b"[]," * 40 + b"0]"
+    tracemalloc.start()
+    try:
+        check_json_depth(text, "body")
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(text)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD.keys())

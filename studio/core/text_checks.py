@@ -13,7 +13,8 @@ MAX_DEPTH = 32  # of lists and objects inside each other; a whole request with i
 
 # Line breaks and tabs belong to a text; a name is one line. Half a character is what is left of a pair of surrogates.
 _BAD_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_JSON_BRACKET = re.compile(rb'"(?:[^"\\]+|\\.)*"?|[\[\]{}]', re.DOTALL)  # or a whole string, with the brackets in it
+# A bracket, or a whole string with the brackets in it; "++" and "*+" keep no way back, which would cost memory.
+_JSON_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _BAD_IN_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 

@@ -51,7 +51,7 @@ _BITS = {
     "C64": 64,
 }
 _FIELDS = {"dtype", "shape", "data_offsets"}
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # one that never ends too, so that none is read twice
 _MAX_BRACKETS = 3 * MAX_TENSORS + 10
 _MAX_COMMAS = 20 * MAX_TENSORS
 
