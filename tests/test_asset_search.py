@@ -412,6 +412,17 @@ def test_saved_searches_are_filters_by_name(database, library):
         library.list_assets("collection:foxes", "local")
 
 
+def test_saved_searches_that_name_each_other_ask_for_no_more_than_one_search_may(database, library):
+    fox = add_asset(database, "red fox")
+    for name, query in (("A", "collection:b"), ("B", "collection:c"), ("C", "fox")):
+        library.collections.create(name, "local", " ".join([query] * 150))
+    with pytest.raises(InvalidRequest, match="more than 200 words together"):
+        library.list_assets("collection:a " * 150, "local")
+    with pytest.raises(InvalidRequest, match="more than 200 words together"):
+        library.list_assets("collection:c red fox " * 25, "local")
+    assert find(library, "collection:c red") == [fox]
+
+
 def test_a_query_of_words_alone_is_read_as_written():
     query = parse_query('  castle -night "old town" cas*  ')
     assert [(word.text, word.negated, word.prefix) for word in query.words] == [

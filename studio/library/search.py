@@ -13,6 +13,7 @@ import json
 import re
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from studio.library.database import Database
 from studio.library.entries import find_seq
 from studio.library.index_text import fold_name, make_key, quote_phrase
 from studio.library.meaning import Meaning
-from studio.library.query import Field, Filter, Order, Query, Word, parse_query
+from studio.library.query import MAX_TERMS, Field, Filter, Order, Query, Word, parse_query
 from studio.library.schema import DONE, TRASHED
 
 MAX_PAGE = 500
@@ -205,29 +206,35 @@ def build_plan(connection: sqlite3.Connection, query: Query, user: str, *, trash
     )
 
 
-def _expand_saved(connection: sqlite3.Connection, query: Query, user: str, depth: int = 0) -> Query:
+def _expand_saved(connection: sqlite3.Connection, query: Query, user: str) -> Query:
     """`query` with the saved searches that it names in place of their names.
 
     Raises:
-        InvalidRequest: they name each other too deep, or one is to be left out, which cannot be said in one search.
+        InvalidRequest: they name each other too deep, they are more than one search may ask for, or one is to be left
+            out, which cannot be said in one search.
     """
-    names = [one for one in query.filters if one.field is Field.COLLECTION]
-    for one in names:
-        found = find_collection(connection, one.value, user)
+    words, filters, meanings = list(query.words), list[Filter](), [query.meaning]
+    waiting = deque((one, 0) for one in query.filters)
+    while waiting:
+        one, depth = waiting.popleft()
+        found = find_collection(connection, one.value, user) if one.field is Field.COLLECTION else None
         if found is None or found["query"] is None:
+            filters.append(one)
             continue
         if one.negated or depth >= _MAX_DEPTH:
             raise InvalidRequest(
                 f"The saved search “{found['name']}” cannot be used here.",
                 hint="Leave it out, or write its words and filters instead.",
             )
-        inner = _expand_saved(connection, parse_query(found["query"]), user, depth + 1)
-        query = Query(
-            words=(*query.words, *inner.words),
-            filters=(*(each for each in query.filters if each is not one), *inner.filters),
-            meaning=f"{query.meaning} {inner.meaning}".strip(),
-        )
-    return query
+        inner = parse_query(found["query"])
+        words += inner.words
+        meanings.append(inner.meaning)
+        waiting.extend((each, depth + 1) for each in inner.filters)
+        if len(words) + len(filters) + len(waiting) > MAX_TERMS:
+            raise InvalidRequest(
+                f"These saved searches have more than {MAX_TERMS} words together.", hint="Leave some of them out."
+            )
+    return Query(words=tuple(words), filters=tuple(filters), meaning=" ".join(filter(None, meanings)))
 
 
 def find_collection(connection: sqlite3.Connection, name: str, user: str) -> sqlite3.Row | None:
