@@ -1,4 +1,4 @@
-"""The self-check behind the Configurations tab and `python app.py --doctor`."""
+"""The self-check behind the Configurations tab and `python run.py --doctor`."""
 
 from __future__ import annotations
 

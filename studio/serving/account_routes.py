@@ -153,7 +153,7 @@ class AccountRoutes:
     def accounts(self) -> Authenticator:
         """Users and logins; raises NotConfigured where the studio has none."""
         if self._authenticator is None:
-            raise NotConfigured("This studio has no user accounts.", hint="Add one with: python app.py --add-user NAME")
+            raise NotConfigured("This studio has no user accounts.", hint="Add one with: python run.py --add-user NAME")
         return self._authenticator
 
     @property

@@ -187,7 +187,7 @@ class Users:
             return self._entries
 
 
-_ADD_USER_HINT = "Add a user with: python app.py --add-user NAME"
+_ADD_USER_HINT = "Add a user with: python run.py --add-user NAME"
 
 
 def add_user(settings: Settings, name: str, role: Role | None = None) -> None:
@@ -309,7 +309,7 @@ def require_users(settings: Settings, users: object | None) -> None:
         what = "A share link" if settings.share else f"Listening on {settings.host}"
         raise NotConfigured(
             f"{what} needs users.",
-            hint="Add one with: python app.py --add-user NAME — and start again with --auth-file FILE.",
+            hint="Add one with: python run.py --add-user NAME — and start again with --auth-file FILE.",
         )
 
 

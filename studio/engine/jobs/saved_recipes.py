@@ -191,7 +191,7 @@ def read_recipe(data: Any) -> ImportedRecipe:
 def _read_graph(graph: Any, fields: Mapping[str, Any]) -> ImportedRecipe:
     values = read_graph(graph) or _read_service_node(graph)
     if values is None:
-        raise InvalidRequest("No node with a prompt was found in this graph.", hint="Import a graph that draws.")
+        raise InvalidRequest("No node with a prompt was found in this graph.", hint="Import a graph that makes images.")
     request, not_applied = build_foreign_request(values)
     if isinstance(values.get("aspect"), str):
         not_applied = tuple(name for name in not_applied if name != "aspect")

@@ -15,7 +15,7 @@ import { describeEntry, describeLimits, describeUsage, formatTime, parseLimits, 
 
 const API = "api/image-studio";
 const AUDIT_ENTRIES = 200;
-const NO_ACCOUNTS = "There are no user accounts. Add one with: python app.py --add-user NAME";
+const NO_ACCOUNTS = "There are no user accounts. Add one with: python run.py --add-user NAME";
 
 /**
  * Build the panel into its component.
