@@ -317,7 +317,7 @@ def test_an_export_is_told_in_a_table_and_packed_under_its_own_names(
     job = served.studio.engine.submit(GenerationRequest.from_json(wanted.to_json()), LOCAL_USER)
     assets = wait_until_final(job).assets
     assert served.studio.social is not None
-    html = render_results(assets, served.studio.social.platforms, "{platform}/{picture}-{format}-{width}")
+    html = render_results(assets, served.studio.social.platforms, "{platform}/{image}-{format}-{width}")
     assert "6 files" in html
     assert "X (Twitter) · Header" in html
     assert "it is enlarged" in html

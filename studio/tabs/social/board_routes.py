@@ -217,7 +217,8 @@ def _make_zip_names(assets: Sequence[Asset], pattern: str) -> list[str]:
 def _make_name_fields(label: str, width: int, height: int, number: int) -> Mapping[str, str]:
     platform, _, name = label.partition(".")
     return {
-        "picture": f"{number:02d}",
+        "image": f"{number:02d}",
+        "picture": f"{number:02d}",  # its name in earlier patterns, which browsers keep
         "platform": platform if name else "all",
         "format": name or label,
         "label": label.replace(".", "-"),

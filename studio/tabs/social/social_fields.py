@@ -37,7 +37,7 @@ METADATA_CHOICES = (
 )
 FILE_TYPE_CHOICES = (("Preferred by each platform", ""), ("JPEG", "jpeg"), ("PNG", "png"), ("WebP", "webp"))
 OWN_CROPS, SAME_CROP = "Individual", "Same for all"
-NAME_PATTERN = "{picture}-{platform}-{format}"
+NAME_PATTERN = "{image}-{platform}-{format}"
 KIT_FIELDS = (  # what a brand kit holds
     "text_font",
     "text_colour",
