@@ -15,6 +15,7 @@ from studio.core.errors import ModelBroken
 from studio.core.ports import LoadOptions
 from studio.core.weights import WeightFile, WeightKind
 from studio.engine.plugins import discover
+from studio.pipelines.catalog import gguf_headers
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.gguf_headers import read_gguf_header
@@ -327,6 +328,17 @@ def test_numbers_in_a_gguf_header_cannot_cost_memory(tmp_path: Path) -> None:
     with pytest.raises(ModelBroken):
         read_gguf_header(path)
     path.write_bytes(struct.pack("<4sIQQQ", b"GGUF", 3, 1, 1, 2**50) + bytes(100))
+    with pytest.raises(ModelBroken):
+        read_gguf_header(path)
+
+
+def test_a_gguf_header_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = struct.pack("<Q", 1) + b"a"
+    words = name + struct.pack("<IIQ", 9, 8, 1000) + struct.pack("<Q", 0) * 1000
+    path = tmp_path / "words.gguf"
+    path.write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 0, 3) + words * 3)
+    assert read_gguf_header(path).shapes == {}
+    monkeypatch.setattr(gguf_headers, "_MAX_HEADER", 20_000)
     with pytest.raises(ModelBroken):
         read_gguf_header(path)
 

@@ -18,6 +18,7 @@ _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MAX_NOTES, _MAX_TENSORS, _MAX_RANK = 10_000, 20_000, 8
 _MAX_TEXT, _MAX_ITEMS = 10_000_000, 2_000_000
+_MAX_HEADER = 64_000_000  # bytes; the words of a large language model take about ten million
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _TEXT, _LIST = 8, 9
 _KINDS = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 10: "Q2_K", 11: "Q3_K"}
@@ -75,6 +76,8 @@ def _read_header(file: BinaryIO) -> SafetensorsHeader:
 
 
 def _take(file: BinaryIO, count: int) -> bytes:
+    if file.tell() > _MAX_HEADER:
+        raise _BrokenError
     data = file.read(count)
     if len(data) != count:
         raise _BrokenError
