@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from studio.api.dialects.fit_request import fit_to_model
 from studio.core.errors import InvalidRequest
 from studio.core.feature import Feature
 from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.model import Model, Sampling, Sizes
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import Hires
 from studio.core.task import Task
 from studio.core.weights import WeightFile, WeightKind
 from studio.engine.models.fallback_request import adapt
@@ -70,6 +73,30 @@ def test_a_folder_without_an_upscaler_does_not_enlarge(tmp_path: Path) -> None:
 def test_a_recipe_that_says_nothing_of_it_stays_as_small_as_it_was() -> None:
     assert not GenerationRequest.from_json({"prompt": "a red apple", "seed": 0}).enlarge
     assert write_form(GenerationRequest(seed=0))["enlarge"] is False
+
+
+@pytest.mark.parametrize(
+    ("asked", "model", "expected"),
+    [
+        ({"width": 512, "height": 512}, SMALL, (128, 128, True)),
+        ({"width": 768, "height": 512}, SMALL, (192, 128, True)),
+        ({"width": 128, "height": 128}, SMALL, (128, 128, False)),
+        ({"width": 256, "height": 256}, SMALL, (256, 256, False)),
+        ({"width": 520, "height": 512}, SMALL, (520, 512, False)),
+        ({"width": 512, "height": 512, "hires": Hires()}, SMALL, (512, 512, False)),
+        ({"width": 512, "height": 512, "task": Task.IMG2IMG}, SMALL, (512, 512, False)),
+        ({"width": 512, "height": 512}, PLAIN, (512, 512, False)),
+        ({}, SMALL, (None, None, False)),
+    ],
+)
+def test_sizes_of_other_programs_are_reached_by_enlarging_where_that_is_nearer_to_the_training(
+    asked: dict[str, Any], model: Model, expected: tuple[int | None, int | None, bool]
+) -> None:
+    fitted, notes = fit_to_model(GenerationRequest(**asked), model)
+    assert (fitted.width, fitted.height, fitted.enlarge) == expected
+    assert any("enlarged" in note for note in notes) == fitted.enlarge
+    if fitted.enlarge:
+        assert model.get_result_size(fitted) == (asked["width"], asked["height"])
 
 
 def test_only_txt2img_enlarges_and_not_beyond_what_an_image_may_have() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from studio.core.feature import Feature
-from studio.core.model import Model
+from studio.core.model import ENLARGEMENT, Model
 from studio.core.request import GenerationRequest
+from studio.core.task import Task
 
 
 def fit_to_model(request: GenerationRequest, model: Model) -> tuple[GenerationRequest, tuple[str, ...]]:
@@ -29,6 +31,10 @@ def fit_to_model(request: GenerationRequest, model: Model) -> tuple[GenerationRe
         if size != (request.width, request.height):
             notes.append(f"The size is {size[0]}×{size[1]}, which {model.title} can draw.")
             request = request.replace(width=size[0], height=size[1])
+    smaller = _find_size_to_enlarge(request, model)
+    if smaller is not None:
+        notes.append(f"Generated at {smaller[0]}×{smaller[1]}, near the size that {model.title} knows, and enlarged.")
+        request = request.replace(width=smaller[0], height=smaller[1], enlarge=True)
     sampler, schedule, more = _fit_sampling(request.sampler, request.schedule, model)
     request = request.replace(sampler=sampler, schedule=schedule)
     hires = request.hires
@@ -51,6 +57,22 @@ def _fit_sampling(
     if table and schedule is not None and schedule not in table.get(used, (schedule,)):
         return sampler, None, [f"{used} has no such schedule; its own is used."]
     return sampler, schedule, []
+
+
+def _find_size_to_enlarge(request: GenerationRequest, model: Model) -> tuple[int, int] | None:
+    """The size of an image that the model's own network then enlarges to the one that is asked for; None where that
+    one is nearer to what the model was trained at, or something else hangs on it."""
+    width, height = request.width, request.height
+    others = (request.enlarge, request.hires, request.axes, request.detailers, request.regions)
+    if request.task is not Task.TXT2IMG or not model.sampling.enlarge or not width or not height or any(others):
+        return None
+    step = ENLARGEMENT * model.sizes.multiple
+    smaller = width // ENLARGEMENT, height // ENLARGEMENT
+    if width % step or height % step or not model.sizes.allows(*smaller):
+        return None
+    trained = math.prod(model.sizes.liked[0])
+    is_nearer = abs(math.log(math.prod(smaller) / trained)) < abs(math.log(width * height / trained))
+    return smaller if is_nearer else None
 
 
 def _fit_size(width: int, height: int, model: Model) -> tuple[int, int]:
