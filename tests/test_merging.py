@@ -116,6 +116,18 @@ def test_what_only_a_has_stays_and_a_wider_first_layer_is_mixed_in_part(folder: 
 
 
 @pytest.mark.torch
+def test_a_difference_is_taken_of_the_columns_that_all_have(folder: Folder) -> None:
+    import torch
+
+    for name, value in (("A", 1.0), ("B", 3.0)):
+        wide = {NAMES[0]: torch.full((8, 9, 3, 3), value).half()}
+        folder.files[name] = save_checkpoint(folder.root, name, value, tensors=wide)
+    merged = folder.merge(amount=1.0, third="C", method=MergeMethod.DIFFERENCE)
+    assert merged[NAMES[0]][:, :4].unique().tolist() == [2.0]
+    assert merged[NAMES[0]][:, 4:].unique().tolist() == [1.0]
+
+
+@pytest.mark.torch
 def test_a_stopped_merge_leaves_nothing(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_merge(MergeRecipe(name="new", first="A", second="B"), folder.find)
     advance = Hub._advance

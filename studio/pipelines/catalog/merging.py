@@ -121,12 +121,13 @@ def _write_tensors(plan: MergePlan, out: BinaryIO, on_bytes: Callable[[int], Non
 
 
 def _mix(first: Any, others: list[Any], amount: float) -> Any:
-    """The weighted sum with one other, the difference of two others added. Of a first layer that is wider, the columns
-    that the others have are mixed."""
+    """The weighted sum with one other, the difference of two others added. Of a first layer that is wider in some of
+    them, the columns that all have are mixed."""
     a, rest = first.float(), [other.float() for other in others]
-    if rest[0].shape != a.shape:
+    if any(one.shape != a.shape for one in rest):
+        width = min(one.shape[1] for one in rest)
         mixed = a.clone()
-        mixed[:, : rest[0].shape[1]] = _mix(a[:, : rest[0].shape[1]], rest, amount)
+        mixed[:, :width] = _mix(a[:, :width], [one[:, :width] for one in rest], amount)
         return mixed
     if len(rest) == 1:
         return a + (rest[0] - a) * amount
