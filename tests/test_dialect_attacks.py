@@ -275,3 +275,20 @@ def test_nobody_reaches_what_another_user_made(shared: RunningStudio) -> None:
     listed = post_tool(bob, "search_library", query="hers").text
     assert image not in listed
     assert image in post_tool(ann, "search_library", query="hers").text
+
+
+def test_the_images_of_a_call_are_bounded_together(tmp_path: Path) -> None:
+    image = encode(make_png(size=(1000, 1000)))
+    mask = encode(make_png("white", size=(1000, 1000)))
+    with serve_dialects(tmp_path, max_megapixels=1) as served:
+        client = served.open_client()
+        for fields in (
+            {"init_images": [image] * 5},
+            {"init_images": [image] * 2, "mask": mask, "width": 2000, "height": 2000, "inpaint_full_res": False},
+        ):
+            answer = client.post("/sdapi/v1/img2img", json={"prompt": "x", **fields})
+            assert (answer.status_code, "megapixels together" in answer.text) == (400, True), answer.text
+        units = {"ControlNet": {"args": [{"module": "canny", "image": image}] * 9}}
+        answer = client.post("/sdapi/v1/txt2img", json={"prompt": "x", "alwayson_scripts": units})
+        assert (answer.status_code, "Too many control units" in answer.text) == (400, True), answer.text
+        assert not served.backend.seen

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from studio.core.field_spec import RANDOM_SEED
 
 MAX_DETECT_IMAGES = 16  # of one request for control maps
+MAX_INIT_IMAGES = 500
 
 
 class LenientModel(BaseModel):
@@ -85,7 +86,7 @@ class Txt2ImgBody(_GenerationBody):
 class Img2ImgBody(_GenerationBody):
     """POST img2img."""
 
-    init_images: list[str] | None = None
+    init_images: list[str] | None = Field(default=None, max_length=MAX_INIT_IMAGES)
     resize_mode: int | None = 0
     denoising_strength: float | None = 0.75
     image_cfg_scale: float | None = None

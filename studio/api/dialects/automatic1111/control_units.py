@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from studio.api.dialects.automatic1111.errors import ScriptNotFound
 from studio.api.dialects.automatic1111.images import read_image
+from studio.core.errors import InvalidRequest
 from studio.core.model import Model
-from studio.core.model_ids import PREPROCESSOR_PREFIX
+from studio.core.model_ids import PREPROCESSOR_PREFIX, remove_hash
+from studio.core.request import MAX_CONTROL_UNITS
 from studio.core.request_choices import Resize
 from studio.core.request_parts import ControlMode, ControlUnit, Option
 from studio.core.task import Task
@@ -77,7 +78,6 @@ _RESIZE_WORDS = {
     "envelope (outer fit)": 2,
     "outer fit (shrink to fit)": 2,
 }
-_HASH_SUFFIX = re.compile(r"\s*\[[0-9a-f]{6,10}\]\s*$")
 DEFAULT_RESOLUTION = 512  # px
 _BOTH_PASSES = ("both", "0")  # as the extension writes hr_option: a word, a number, or the name of its choice
 
@@ -150,7 +150,10 @@ def build_control_units(arguments: Any, studio: Studio, user: User) -> tuple[Bui
     """
     given: list[Any] = cast("list[Any]", arguments) if isinstance(arguments, list) else [arguments]
     units = [cast("dict[str, Any]", one) for one in given if isinstance(one, dict)]
-    return tuple(_build_unit(unit, studio, user) for unit in units if unit.get("enabled", True) is not False)
+    enabled = [unit for unit in units if unit.get("enabled", True) is not False]
+    if len(enabled) > MAX_CONTROL_UNITS:
+        raise InvalidRequest(f"Too many control units; the limit is {MAX_CONTROL_UNITS}.", hint="Remove some of them.")
+    return tuple(_build_unit(unit, studio, user) for unit in enabled)
 
 
 def _build_unit(unit: dict[str, Any], studio: Studio, user: User) -> BuiltUnit:
@@ -193,7 +196,7 @@ def _find_unit_image(unit: dict[str, Any]) -> str:
 
 
 def _find_network(name: str, studio: Studio) -> str:
-    wanted = _HASH_SUFFIX.sub("", name).strip()
+    wanted = remove_hash(name.strip()).strip()
     found = next(
         (one.name for one in list_control_models(studio.store.weights()) if is_same_name(one.name, wanted)), None
     )

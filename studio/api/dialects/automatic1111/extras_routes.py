@@ -61,7 +61,7 @@ async def _process_image(request: Request, jobs: DialectJobs, body: ExtrasFields
     image = await anyio.to_thread.run_sync(read_image, encoded, studio.settings.current)
     steps = plan_extras(body, image.size, studio)
     if not steps:
-        return encode_png(image), ""
+        return await anyio.to_thread.run_sync(encode_png, image), ""
 
     def build(_: User) -> GenerationRequest:
         kept = studio.engine.keep_image(read_image_bytes(encoded, studio.settings.current), user)

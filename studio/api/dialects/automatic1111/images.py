@@ -18,6 +18,8 @@ from studio.core.errors import BadImage, InvalidRequest, Unreachable
 from studio.core.image_gate import ImageLimits, open_image
 from studio.core.settings import Settings
 
+MAX_TOGETHER = 4  # of the largest images: the pixels that those of one call may have
+
 
 def read_image_bytes(text: str, settings: Settings) -> bytes:
     """The file that `text` is.
@@ -58,6 +60,27 @@ def open_file(data: bytes, settings: Settings) -> Image.Image:
         return open_image(data, limits=ImageLimits.of(settings))
     except BadImage as error:
         raise _make_encoding_error() from error
+
+
+def open_files(files: Sequence[bytes], settings: Settings) -> list[Image.Image]:
+    """The images in `files`; raises as `open_file` and `check_pixels`."""
+    found: list[Image.Image] = []
+    pixels = 0
+    for data in files:
+        found.append(open_file(data, settings))
+        pixels += found[-1].width * found[-1].height
+        check_pixels(pixels, settings)
+    return found
+
+
+def check_pixels(pixels: int, settings: Settings) -> None:
+    """Raises InvalidRequest for more `pixels` than the images of one call may have together."""
+    limit = MAX_TOGETHER * ImageLimits.of(settings).max_pixels
+    if pixels > limit:
+        raise InvalidRequest(
+            f"The images of this request have more than {limit / 1e6:g} megapixels together.",
+            hint="Send fewer or smaller ones at once.",
+        )
 
 
 def resize_image(image: Image.Image, size: tuple[int, int], mode: int) -> Image.Image:

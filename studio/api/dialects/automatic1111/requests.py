@@ -91,7 +91,7 @@ class RequestBuilder:
                 "Init image not found", details={"kind": "HTTPException", "detail": "Init image not found"}
             )
         files = [images.read_image_bytes(text, self._settings) for text in body.init_images]
-        sources = [images.open_file(data, self._settings) for data in files]
+        sources = images.open_files(files, self._settings)
         mask = images.read_image(body.mask, self._settings) if body.mask else None
         mode = body.resize_mode or 0
         request = self._build_common(body, Task.IMG2IMG).replace(
@@ -243,6 +243,7 @@ class RequestBuilder:
         with nothing in it is left out, as there."""
         mode = body.resize_mode or 0
         if not body.inpaint_full_res and request.width and request.height:
+            images.check_pixels(request.width * request.height * len(sources), self._settings)
             sources = [images.resize_image(source, (request.width, request.height), mode) for source in sources]
         fitted = images.prepare_mask(mask, sources[0].size, mode)
         invert = bool(body.inpainting_mask_invert)
@@ -251,6 +252,7 @@ class RequestBuilder:
             self._notes.append("The mask is empty; the whole image was redrawn.")
             return request, sources
         if any(source.size != sources[0].size for source in sources):
+            images.check_pixels(sources[0].width * sources[0].height * len(sources), self._settings)
             sources = [images.resize_image(source, sources[0].size, mode) for source in sources]
         blur = body.mask_blur
         if blur is None:
