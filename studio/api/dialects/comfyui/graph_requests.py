@@ -10,9 +10,11 @@ from typing import Any
 from PIL import Image, ImageChops
 
 from studio.api.dialects.automatic1111.names import find_checkpoint, find_upscaler
+from studio.api.dialects.comfyui.conditioning_areas import ConditionPart, Conditions, place_conditions
 from studio.api.dialects.comfyui.graph_checks import Graph, InvalidGraph, make_graph_error
 from studio.api.dialects.comfyui.node_types import ENDING
 from studio.api.dialects.fit_request import fit_to_model
+from studio.core.errors import InvalidRequest
 from studio.core.finish import Finish, OutputOptions, Upscale
 from studio.core.foreign_samplers import COMFYUI_SAMPLERS, COMFYUI_SCHEDULES
 from studio.core.model_ids import UPSCALER_PREFIX
@@ -108,13 +110,15 @@ class GraphReader:
         if node["class_type"] not in ("KSampler", "KSamplerAdvanced"):
             raise self._make_error(name)
         start = self._read_start(self._follow(inputs["latent_image"]))
-        drawing = self._read_sampling(inputs)
+        drawing = self._read_sampling(inputs, self._get_size(start))
         run, total = self._read_steps(name)
         if start.hires is not None:
             if not run:
                 raise self._make_error(name, "A second pass that runs no step cannot be used.")
-            if any(drawing[part] != getattr(start, part) for part in ("loras", "control", "clip_skip")):
-                raise self._make_error(name, "A second pass cannot have other LoRAs, ControlNets or CLIP layers.")
+            if any(drawing[part] != getattr(start, part) for part in ("loras", "control", "clip_skip", "areas")):
+                raise self._make_error(
+                    name, "A second pass cannot have other LoRAs, ControlNets, CLIP layers or areas."
+                )
             return _make_hires(start, drawing, (run, total)), name
         if start.source is None:
             return start.replace(**drawing, steps=run), name
@@ -138,25 +142,38 @@ class GraphReader:
             raise self._make_error(name, "Only a sampler that adds noise and runs to its last step can be used.")
         return max(0, steps - int(inputs["start_at_step"])), steps
 
-    def _read_sampling(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """The fields that a sampler node and its model and conditioning say."""
-        positive, controls = self._read_conditioning(self._follow(inputs["positive"]), "positive")
-        negative, _ = self._read_conditioning(self._follow(inputs["negative"]), "negative")
+    def _read_sampling(self, inputs: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+        """The fields that a sampler node and its model and conditioning say; `size` in px is the image's."""
+        positive = self._read_conditioning(self._follow(inputs["positive"]), "positive")
+        against = self._follow(inputs["negative"])
+        negative, *more = self._read_conditioning(against, "negative").parts
+        if more or not negative.is_everywhere:
+            raise self._make_error(against, "A negative prompt cannot have areas.")
         model, loras = self._read_model(self._follow(inputs["model"]))
-        text, clip_skip = positive
+        try:
+            placed = place_conditions(positive.parts, size)
+        except (ValueError, InvalidRequest) as error:
+            raise self._make_error(self._follow(inputs["positive"]), str(error)) from error
         return {
+            **placed,
             "model": model,
             "loras": loras,
-            "prompt": text,
-            "negative_prompt": negative[0],
-            "clip_skip": clip_skip,
-            "control": controls,
+            "negative_prompt": negative.text,
+            "clip_skip": positive.clip_skip,
+            "control": positive.units,
             "seed": int(inputs.get("seed", inputs.get("noise_seed", 0))) % (MAX_SEED + 1),
             "noise_source": NoiseSource.COMFYUI,
             "guidance": float(inputs["cfg"]),
             "sampler": COMFYUI_SAMPLERS.get(str(inputs["sampler_name"])),
             "schedule": COMFYUI_SCHEDULES.get(str(inputs["scheduler"])),
         }
+
+    def _get_size(self, start: GenerationRequest) -> tuple[int, int]:
+        """The size in px of the image that a sampler begins with."""
+        if start.source is None:
+            return start.width or 512, start.height or 512
+        kept = self._studio.engine.get_input(start.source, self._user)
+        return kept.width, kept.height
 
     def _read_start(self, name: str) -> GenerationRequest:
         """What a sampler begins with: an empty latent, an image, an image with a mask, or the result of another
@@ -197,27 +214,52 @@ class GraphReader:
             inpaint=Inpaint(fill=fill, mask_blur=0),
         )
 
-    def _read_conditioning(self, name: str, side: str) -> tuple[tuple[str, int | None], tuple[ControlUnit, ...]]:
-        """((text, clip skip), control units) of a conditioning."""
+    def _read_conditioning(self, name: str, side: str) -> Conditions:
+        """What the conditioning of node `name` carries; `side` is the input of a ControlNet that it came by."""
         node, inputs = self._enter(name)
         kind = node["class_type"]
         if kind == "CLIPTextEncode":
-            return (str(inputs["text"]), self._read_clip_skip(inputs["clip"])), ()
+            part = ConditionPart(text=str(inputs["text"]))
+            return Conditions(parts=(part,), clip_skip=self._read_clip_skip(inputs["clip"]))
         if kind == "ConditioningZeroOut":
-            return ("", None), ()
+            return Conditions(parts=(ConditionPart(text=""),))
+        if kind == "ConditioningCombine":
+            one, other = (
+                self._read_conditioning(self._follow(inputs[f"conditioning_{number}"]), side) for number in (1, 2)
+            )
+            if (one.clip_skip, one.units) != (other.clip_skip, other.units):
+                raise self._make_error(name, "What is combined cannot have different ControlNets or CLIP layers.")
+            return dataclasses.replace(one, parts=(*one.parts, *other.parts))
+        if kind.startswith("ConditioningSet"):
+            return self._read_area(kind, inputs, side)
         if kind in ("ControlNetApply", "ControlNetApplyAdvanced"):
             before = inputs["conditioning"] if kind == "ControlNetApply" else inputs[side]
-            texts, units = self._read_conditioning(self._follow(before), side)
-            loader = self._graph[self._follow(inputs["control_net"])]["inputs"]
-            unit = ControlUnit(
-                model=_strip_ending(str(loader["control_net_name"])),
-                image=self._load_image(inputs["image"]),
-                weight=min(float(inputs["strength"]), 2.0),
-                start=float(inputs.get("start_percent", 0.0)),
-                end=float(inputs.get("end_percent", 1.0)),
-            )
-            return texts, (*units, unit)
+            found = self._read_conditioning(self._follow(before), side)
+            return dataclasses.replace(found, units=(*found.units, self._read_control(inputs)))
         raise self._make_error(name)
+
+    def _read_area(self, kind: str, inputs: dict[str, Any], side: str) -> Conditions:
+        """Conditioning that a node of `kind` sets to an area, a mask or a strength."""
+        found = self._read_conditioning(self._follow(inputs["conditioning"]), side)
+        strength = float(inputs["strength"])
+        if kind == "ConditioningSetAreaStrength":
+            return found.change_parts(strength=strength)
+        if kind == "ConditioningSetMask":
+            mask = self._load_mask(self._follow(inputs["mask"]), int(inputs["mask"][1]))
+            return found.change_parts(mask=mask, strength=strength)
+        x, y, width, height = (float(inputs[key]) for key in ("x", "y", "width", "height"))
+        in_pixels = kind == "ConditioningSetArea"
+        return found.change_parts(box=(x, y, width, height), in_pixels=in_pixels, strength=strength)
+
+    def _read_control(self, inputs: dict[str, Any]) -> ControlUnit:
+        loader = self._graph[self._follow(inputs["control_net"])]["inputs"]
+        return ControlUnit(
+            model=_strip_ending(str(loader["control_net_name"])),
+            image=self._load_image(inputs["image"]),
+            weight=min(float(inputs["strength"]), 2.0),
+            start=float(inputs.get("start_percent", 0.0)),
+            end=float(inputs.get("end_percent", 1.0)),
+        )
 
     def _read_clip_skip(self, link: Any) -> int | None:
         node, inputs = self._enter(self._follow(link))

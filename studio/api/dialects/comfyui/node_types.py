@@ -35,6 +35,7 @@ class Choices(StrEnum):
     CROPS = "crops"
     SWITCH = "switch"
     CHANNELS = "channels"
+    CONDITION_AREAS = "condition areas"
     CLIP_TYPES = "clip types"
     WEIGHT_TYPES = "weight types"
 
@@ -88,6 +89,7 @@ def _text(name: str, default: str = "", **options: Any) -> NodeInput:
 
 
 _SIZE = (_whole("width", 16, MAX_RESOLUTION, 512), _whole("height", 16, MAX_RESOLUTION, 512))
+_STRENGTH = _number("strength", 0, 10, 1)
 _SAMPLING = (
     _whole("steps", 1, 10_000, 20),
     _number("cfg", 0, 100, 8),
@@ -169,6 +171,48 @@ NODE_TYPES: dict[str, NodeType] = {
     ),
     "ConditioningZeroOut": NodeType(
         inputs=(_link("conditioning", "CONDITIONING"),), outputs=("CONDITIONING",), category="advanced/conditioning"
+    ),
+    "ConditioningCombine": NodeType(
+        inputs=(_link("conditioning_1", "CONDITIONING"), _link("conditioning_2", "CONDITIONING")),
+        outputs=("CONDITIONING",),
+        category="conditioning",
+    ),
+    "ConditioningSetArea": NodeType(
+        inputs=(
+            _link("conditioning", "CONDITIONING"),
+            _whole("width", 64, MAX_RESOLUTION, 64),
+            _whole("height", 64, MAX_RESOLUTION, 64),
+            _whole("x", 0, MAX_RESOLUTION, 0),
+            _whole("y", 0, MAX_RESOLUTION, 0),
+            _STRENGTH,
+        ),
+        outputs=("CONDITIONING",),
+        category="conditioning",
+    ),
+    "ConditioningSetAreaPercentage": NodeType(
+        inputs=(
+            _link("conditioning", "CONDITIONING"),
+            _number("width", 0, 1, 1),
+            _number("height", 0, 1, 1),
+            _number("x", 0, 1, 0),
+            _number("y", 0, 1, 0),
+            _STRENGTH,
+        ),
+        outputs=("CONDITIONING",),
+        category="conditioning",
+    ),
+    "ConditioningSetAreaStrength": NodeType(
+        inputs=(_link("conditioning", "CONDITIONING"), _STRENGTH), outputs=("CONDITIONING",), category="conditioning"
+    ),
+    "ConditioningSetMask": NodeType(
+        inputs=(
+            _link("conditioning", "CONDITIONING"),
+            _link("mask", "MASK"),
+            _STRENGTH,
+            _choice("set_cond_area", Choices.CONDITION_AREAS),
+        ),
+        outputs=("CONDITIONING",),
+        category="conditioning",
     ),
     "ControlNetLoader": NodeType(
         inputs=(_choice("control_net_name", Choices.CONTROL_NETS),), outputs=("CONTROL_NET",), category="loaders"
@@ -282,6 +326,7 @@ _FIXED_CHOICES: dict[Choices, tuple[str, ...]] = {
     Choices.CROPS: ("disabled", "center"),
     Choices.SWITCH: ("enable", "disable"),
     Choices.CHANNELS: ("alpha", "red", "green", "blue"),
+    Choices.CONDITION_AREAS: ("default", "mask bounds"),
     Choices.CLIP_TYPES: ("stable_diffusion", "sd3", "flux"),
     Choices.WEIGHT_TYPES: ("default",),
 }
