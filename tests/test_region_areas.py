@@ -19,6 +19,7 @@ from studio.core.request_choices import RegionMode, RegionSplit
 from studio.core.task import Task
 from studio.engine.moderation import list_texts
 from studio.pipelines.run.region_maps import RegionMaps
+from studio.tabs.common.accordion_states import describe_accordions
 from studio.tabs.common.region_values import AREA_MAP, list_area_fields, read_areas, write_areas
 from tests.editing_studio import EditingStudio, compute_difference
 from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
@@ -183,6 +184,13 @@ def test_the_form_asks_for_painted_areas_and_rectangles() -> None:
 def test_a_recipe_with_areas_opens_again(areas: tuple[RegionArea, ...]) -> None:
     read = [RegionArea(**area) for area in read_areas(make_form(**write_areas(ask(*areas))))]
     assert sorted(read, key=lambda area: area.prompt) == sorted(areas, key=lambda area: area.prompt)
+
+
+def test_a_closed_accordion_says_how_the_image_is_divided() -> None:
+    assert describe_accordions(make_form(regions="Areas", area_prompt_2="a dog"))["region-fields"] == "1 area"
+    columns = describe_accordions(make_form(regions="Columns", region_ratios="1,2"))
+    assert columns["region-fields"] == "Columns 1,2"
+    assert "region-fields" not in describe_accordions(make_form(regions="Off", region_ratios="1,2"))
 
 
 @pytest.fixture(scope="module")
