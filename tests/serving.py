@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import types
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,8 @@ import httpx
 from argon2 import PasswordHasher
 from fakes import DEADLINE, FakeBackend
 from fastapi import FastAPI
+from gradio import blocks as blocks_module
+from gradio.routes import App
 
 from studio.core.ports import Backend, MemoryReport
 from studio.core.rights import Role
@@ -39,6 +42,16 @@ Result = TypeVar("Result")
 PASSWORDS = {"ann": "ann's own password", "bob": "bob's own password", "root": "the admin password"}
 # The real hash with little work: that of the studio, which test_login checks, takes 50 ms and 64 MiB for each password.
 users_module.PasswordHasher = functools.partial(PasswordHasher, time_cost=1, memory_cost=64, parallelism=1)
+
+
+def make_app_once(blocks: gr.Blocks, **options: Any) -> App:
+    """As Gradio's, which makes all of its routes when blocks are begun, left and queued, and once more when they are
+    mounted; only those of the mount are called."""
+    made = blocks.__dict__.get("app") if options == {"mcp_server": False} else None
+    return made or App.create_app(blocks, **options)
+
+
+blocks_module.App = types.SimpleNamespace(create_app=make_app_once)
 
 
 class EmptyStore:
