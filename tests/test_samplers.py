@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -135,3 +136,110 @@ def test_tables_need_no_torch() -> None:
         " 'diffusers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def walk(sampler: str, steps: int) -> tuple[list[float], np.ndarray]:
+    """The timesteps of `sampler` on Automatic, and the final latents of a model that predicts half of what it sees."""
+    import torch
+
+    scheduler = make_scheduler(sampler, "Automatic", SD15)
+    scheduler.set_timesteps(steps)
+    latents = torch.randn((1, 4, 4, 4), generator=torch.Generator().manual_seed(3)) * scheduler.init_noise_sigma
+    for timestep in scheduler.timesteps:
+        seen = scheduler.scale_model_input(latents, timestep)
+        latents = scheduler.step(seen / 2, timestep, latents, return_dict=False)[0]
+    return [round(float(one), 3) for one in scheduler.timesteps], latents.double().numpy()
+
+
+def compute_alphas() -> np.ndarray:
+    betas = np.linspace(SD15["beta_start"] ** 0.5, SD15["beta_end"] ** 0.5, 1000) ** 2
+    return np.cumprod(1 - betas)
+
+
+def draw_unit_noise() -> np.ndarray:
+    import torch
+
+    return torch.randn((1, 4, 4, 4), generator=torch.Generator().manual_seed(3)).double().numpy()
+
+
+@pytest.mark.parametrize("steps", [1, 10, 20, 30])
+def test_ddim_on_automatic_walks_the_timesteps_of_automatic1111(steps: int) -> None:
+    """Every 1000 // n timesteps from 1 up, down to the lowest, where a call that moves nothing may fill up the number;
+    in the coordinates of its own paper."""
+    timesteps, found = walk("DDIM", steps)
+    places = [place + 1 for place in range(0, 1000, 1000 // steps)][::-1]
+    places = places if len(places) > 1 else [999, *places]
+    assert timesteps == places[:-1] + places[-1:] * (steps + 1 - len(places))
+    alphas, latents = compute_alphas(), draw_unit_noise()
+    for now, then in itertools.pairwise(places):
+        noise = latents / 2
+        clean = (latents - (1 - alphas[now]) ** 0.5 * noise) / alphas[now] ** 0.5
+        latents = alphas[then] ** 0.5 * clean + (1 - alphas[then]) ** 0.5 * noise
+    assert np.allclose(found, latents, rtol=1e-3, atol=1e-4)
+
+
+def test_plms_on_automatic_walks_the_timesteps_of_automatic1111() -> None:
+    """The first step has a second call; then four slopes of Adams and Bashforth."""
+    timesteps, found = walk("PLMS", 10)
+    places = [901, 801, 701, 601, 501, 401, 301, 201, 101, 1]
+    assert timesteps == [901, 801, *places[1:-1]]
+    alphas, latents, noises = compute_alphas(), draw_unit_noise(), []
+
+    def move(noise: np.ndarray, now: int, then: int) -> np.ndarray:
+        clean = (latents - (1 - alphas[now]) ** 0.5 * noise) / alphas[now] ** 0.5
+        return alphas[then] ** 0.5 * clean + (1 - alphas[then]) ** 0.5 * noise
+
+    weights = ([3, -1], [23, -16, 5], [55, -59, 37, -9])
+    for now, then in itertools.pairwise(places):
+        noises = [latents / 2, *noises[:3]]
+        if len(noises) == 1:
+            mixed = (noises[0] + move(noises[0], now, then) / 2) / 2
+        else:
+            row = weights[len(noises) - 2]
+            mixed = sum(weight * noise for weight, noise in zip(row, noises, strict=True)) / sum(row)
+        latents = move(mixed, now, then)
+    assert np.allclose(found, latents, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", ["DDIM", "PLMS"])
+def test_an_image_drawn_over_takes_the_last_timesteps(sampler: str) -> None:
+    """Half the steps of a model that knows the answer arrive at it."""
+    import torch
+
+    scheduler = make_scheduler(sampler, "Automatic", SD15)
+    scheduler.set_timesteps(20)
+    clean = torch.randn((1, 4, 4, 4), generator=torch.Generator().manual_seed(1))
+    noise = torch.randn((1, 4, 4, 4), generator=torch.Generator().manual_seed(2))
+    scheduler.set_begin_index(10)
+    latents = scheduler.add_noise(clean, noise, scheduler.timesteps[10:11])
+    for timestep in scheduler.timesteps[10:]:
+        scheduler.scale_model_input(latents, timestep)
+        latents = scheduler.step(noise, timestep, latents, return_dict=False)[0]
+    assert torch.allclose(latents, clean + noise * 0.0413, atol=5e-3)
+
+
+def test_unipc_on_automatic_ends_at_the_lowest_level_of_the_checkpoint() -> None:
+    scheduler = make_scheduler("UniPC", "Automatic", SD15)
+    scheduler.set_timesteps(20)
+    assert (scheduler.config.solver_order, scheduler.config.solver_type) == (3, "bh1")
+    assert np.allclose(scheduler.timesteps, np.linspace(999, 0, 21)[:-1], atol=1e-3)
+    alphas = compute_alphas()
+    assert np.allclose(scheduler.sigmas[[0, -1]], ((1 - alphas[[999, 0]]) / alphas[[999, 0]]) ** 0.5, rtol=1e-4)
+
+
+def test_a_recipe_of_automatic1111_names_no_schedule_for_what_has_timesteps_of_its_own() -> None:
+    from studio.core.infotext import parse_infotext
+
+    for sampler in ("DDIM", "PLMS", "UniPC"):
+        text = f"a\nSteps: 20, Sampler: {sampler}, Schedule type: Karras, Seed: 5, Size: 64x64, Version: v1.10.1"
+        assert (parse_infotext(text).request.sampler, parse_infotext(text).request.schedule) == (sampler, None)
+        own = text.replace("v1.10.1", "easel 0.1")
+        assert parse_infotext(own).request.schedule == "Karras"
+
+
+@pytest.mark.parametrize("sampler", ["DDIM", "PLMS", "UniPC"])
+@pytest.mark.parametrize("steps", [1, 2, 7, 20, 150, 1000])
+def test_there_is_a_timestep_for_every_step_that_a_pipeline_may_begin_with(sampler: str, steps: int) -> None:
+    scheduler = make_scheduler(sampler, "Automatic", SD15)
+    scheduler.set_timesteps(steps)
+    assert len(scheduler.timesteps) >= steps

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from studio.pipelines.run.noise_levels import compute_levels, find_timestep
-from studio.pipelines.run.sampler_formulas import FORMULAS, Steps
+from studio.pipelines.run.noise_levels import compute_levels, find_timestep, make_timestep_levels
+from studio.pipelines.run.sampler_formulas import FORMULAS, TIMESTEP_FORMULAS, Steps, make_karras_levels
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ class LevelScheduler:
         """Take the sampler and schedule by name, and of a checkpoint's scheduler config its betas and prediction type.
 
         Raises:
-            KeyError: a sampler that FORMULAS lacks, or a schedule that SCHEDULES lacks.
+            KeyError: a sampler that FORMULAS and TIMESTEP_FORMULAS lack, or a schedule that SCHEDULES lacks.
         """
         from diffusers.configuration_utils import FrozenDict
         from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
@@ -35,7 +35,8 @@ class LevelScheduler:
         self.config: Any = FrozenDict({**kept, "steps_offset": 1, **trained, **own})
         self.alphas_cumprod = euler.alphas_cumprod
         self._trained: list[float] = (((1 - self.alphas_cumprod) / self.alphas_cumprod) ** 0.5).tolist()
-        self._formula = FORMULAS[sampler]
+        self._over_timesteps = sampler in TIMESTEP_FORMULAS
+        self._formula = (TIMESTEP_FORMULAS if self._over_timesteps else FORMULAS)[sampler]
         self.order = max(1, self._formula.calls)
         self.prompt_calls = 2 if self._formula.second_order else 1
         self.noise_sampler_seed: Sequence[int] | None = None
@@ -45,11 +46,12 @@ class LevelScheduler:
 
     @property
     def init_noise_sigma(self) -> float:
-        """The first noise level, by which pipelines multiply unit noise; for ComfyUI's batches the spread of a noisy
-        image at that level, where it is the checkpoint's last."""
-        level = self._levels[0]
-        if self.batch_positions is not None and level > self._trained[-1] * (1 - 1e-5):
-            return (level**2 + 1) ** 0.5
+        """The first noise level, by which pipelines multiply unit noise; the spread of a noisy image at that level for
+        samplers over timesteps, and for ComfyUI's batches where it is the checkpoint's last."""
+        level = self._first_level
+        highest = level > self._trained[-1] * (1 - 1e-5)
+        if self._over_timesteps or (self.batch_positions is not None and highest):
+            return _compute_spread(level)
         return level
 
     @property
@@ -70,11 +72,12 @@ class LevelScheduler:
         """Compute the levels and timesteps of a run, 1 step and more."""
         import torch
 
-        count = num_inference_steps + self._formula.drop_level
-        levels = compute_levels(self.config["schedule"], count, self._trained, xl=self.config["xl"])
-        if self._formula.drop_level:
-            levels = [*levels[:-2], levels[-1]]
+        levels = self._compute_levels(num_inference_steps)
         self.num_inference_steps = num_inference_steps
+        self._first_level = levels[0]
+        if self._formula.full_range:
+            low, high = self._trained[0], self._trained[-1]
+            levels = make_karras_levels(num_inference_steps, low, high) if num_inference_steps > 1 else [high, low]
         self._levels = levels
         self._called = _list_called_levels(self._formula.formula(torch.zeros(1), levels, _draw_nothing))
         self.sigmas = torch.tensor([*self._called, levels[-1]], dtype=torch.float32)
@@ -86,9 +89,18 @@ class LevelScheduler:
         self._exact: torch.Tensor | None = None
         self._brownian: Any = None
 
+    def _compute_levels(self, steps: int) -> list[float]:
+        if self._over_timesteps:
+            levels = make_timestep_levels(steps, self._trained)
+            calls = len(levels) - 1 + (self._formula.resume is not None)
+            return [*levels, *levels[-1:] * (steps - calls)]  # pipelines leave out calls by the number of steps
+        dropped = self._formula.drop_level
+        levels = compute_levels(self.config["schedule"], steps + dropped, self._trained, xl=self.config["xl"])
+        return [*levels[:-2], levels[-1]] if dropped else levels
+
     def scale_model_input(self, sample: torch.Tensor, timestep: Any = None) -> torch.Tensor:
         """Divide the latents by the spread that they have at the level of the coming call."""
-        return sample / (self._called[self._find_call(timestep)] ** 2 + 1) ** 0.5
+        return sample / _compute_spread(self._called[self._find_call(timestep)])
 
     def add_noise(self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Noise images to the level of the coming call; after the last one to the final level."""
@@ -121,7 +133,7 @@ class LevelScheduler:
         try:
             latents, _ = self._steps.send((exact, self.clean))
         except StopIteration as end:
-            latents = end.value
+            latents = end.value / _compute_spread(self._levels[-1]) if self._over_timesteps else end.value
         self._exact = latents
         self._calls_done = call + 1
         latents = latents.to(sample.dtype)
@@ -135,7 +147,9 @@ class LevelScheduler:
                 return self._draw_brownian(latents, now, then)
             return randn_tensor(latents.shape, generator=generator, device=latents.device, dtype=latents.dtype)
 
-        if self._formula.calls:  # every step makes the same number of calls: begin with the levels left
+        if self._formula.resume is not None and call:
+            steps, skipped = self._formula.resume(latents, self._levels[call - 1 :], draw), 0
+        elif self._formula.calls:  # every step makes the same number of calls: begin with the levels left
             steps, skipped = self._formula.formula(latents, self._levels[call // self._formula.calls :], draw), 0
         else:
             steps, skipped = self._formula.formula(latents, self._levels, draw), call
@@ -185,6 +199,11 @@ class LevelScheduler:
 
     def __len__(self) -> int:
         return int(self.config["num_train_timesteps"])
+
+
+def _compute_spread(level: float) -> float:
+    """The spread of a noisy image at that level, where an image without noise has 1."""
+    return (level**2 + 1) ** 0.5
 
 
 def _draw_nothing(now: float, then: float) -> torch.Tensor:

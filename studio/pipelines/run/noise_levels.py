@@ -68,11 +68,39 @@ def make_ddim_levels(count: int, trained: Sequence[float]) -> list[float]:
     return [*reversed(trained[1::stride]), 0.0]
 
 
+def make_timestep_levels(count: int, trained: Sequence[float]) -> list[float]:
+    """The levels of AUTOMATIC1111's samplers over timesteps: every so many from the second lowest up, and none at 0;
+    the last is where they end. They may be one more or less than `count` + 1."""
+    stride, last = max(len(trained) // count, 1), len(trained) - 1
+    places = dict.fromkeys(min(place + 1, last) for place in range(0, len(trained), stride))
+    levels = [trained[place] for place in reversed(places)]
+    return levels if len(levels) > 1 else [trained[-1], *levels]
+
+
+def make_unipc_levels(count: int, trained: Sequence[float]) -> tuple[list[float], list[float]]:
+    """AUTOMATIC1111's levels for UniPC, even in timesteps down to the first trained one, and the timesteps of all but
+    the last."""
+    import torch
+
+    steps = len(range(0, len(trained), max(len(trained) // count, 1)))
+    timesteps = torch.linspace(len(trained) - 1, 0, steps + 1)
+    return _spread_timesteps(steps + 1, trained), timesteps[:-1].tolist()
+
+
 def make_exponential_levels(count: int, trained: Sequence[float]) -> list[float]:
     """Even in the logarithm."""
     import torch
 
     return [*torch.linspace(math.log(trained[-1]), math.log(trained[0]), count).exp().tolist(), 0.0]
+
+
+def make_polyexponential_levels(count: int, trained: Sequence[float]) -> list[float]:
+    """The same by k-diffusion's formula for any exponent, with the exponent 1 that AUTOMATIC1111 gives it: another
+    rounding."""
+    import torch
+
+    low, high = math.log(trained[0]), math.log(trained[-1])
+    return [*(torch.linspace(1, 0, count) * (high - low) + low).exp().tolist(), 0.0]
 
 
 def make_beta_levels(count: int, trained: Sequence[float]) -> list[float]:
@@ -85,8 +113,11 @@ def make_beta_levels(count: int, trained: Sequence[float]) -> list[float]:
 
 def make_kl_optimal_levels(count: int, trained: Sequence[float]) -> list[float]:
     """Even in the arc tangent, which minimises the divergence (arXiv:2404.14507); ends at the lowest level."""
-    high, low = math.atan(trained[-1]), math.atan(trained[0])
-    return [math.tan(i / count * low + (1 - i / count) * high) for i in range(count + 1)]
+    import torch
+
+    low, high = (torch.arctan(torch.tensor(end)) for end in (trained[0], trained[-1]))
+    parts = torch.arange(count + 1) / count
+    return torch.tan(parts * low + (1 - parts) * high).tolist()
 
 
 def make_turbo_levels(count: int, trained: Sequence[float]) -> list[float]:
@@ -134,7 +165,7 @@ _LEVELS: Mapping[str, LevelFunction] = MappingProxyType(
         "DDIM": make_ddim_levels,
         "Karras": lambda count, trained: make_karras_levels(count, trained[0], trained[-1]),
         "Exponential": make_exponential_levels,
-        "Polyexponential": make_exponential_levels,  # with the exponent 1 that AUTOMATIC1111 gives it
+        "Polyexponential": make_polyexponential_levels,
         "Beta": make_beta_levels,
         "KL Optimal": make_kl_optimal_levels,
         "Turbo": make_turbo_levels,

@@ -325,16 +325,43 @@ def sample_heunpp2(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
 
 def sample_ipndm(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
     """Improved pseudo-linear multistep of up to fourth order (arXiv:2204.13902), for steps of any length."""
-    weights = ((1,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
     slopes: list[Latents] = []
     for now, then in pairwise(levels):
         x, clean = yield x, now
         slopes = [(x - clean) / now, *slopes[:3]]
         if then == 0:
             return clean
-        mixed = sum(weight * slope for weight, slope in zip(weights[len(slopes) - 1], slopes, strict=True))
-        x = x + mixed * (then - now)
+        x = x + _mix_slopes(slopes) * (then - now)
     return x
+
+
+def sample_plms(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """Pseudo-linear multistep of up to fourth order (arXiv:2202.09778), the first step with two calls."""
+    x, clean = yield x, levels[0]
+    slope = (x - clean) / levels[0]
+    ahead, clean = yield x + slope * (levels[1] - levels[0]), levels[1]
+    second = (ahead - clean) / levels[1]
+    x = x + (slope + second) / 2 * (levels[1] - levels[0])
+    return (yield from _continue_plms(x, levels[1:], [slope]))
+
+
+def resume_plms(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """The same for an image that is drawn over: without the second call."""
+    return (yield from _continue_plms(x, levels, []))
+
+
+def _continue_plms(x: Latents, levels: Sequence[float], slopes: list[Latents]) -> Steps:
+    for now, then in pairwise(levels):
+        x, clean = yield x, now
+        slopes = [(x - clean) / now, *slopes[:3]]
+        x = x + _mix_slopes(slopes) * (then - now)
+    return x
+
+
+def _mix_slopes(slopes: Sequence[Latents]) -> Latents:
+    """The slope of Adams and Bashforth's method for even steps, of as many slopes, the newest first."""
+    weights = ((1,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+    return sum(weight * slope for weight, slope in zip(weights[len(slopes) - 1], slopes, strict=True))
 
 
 def sample_res_multistep(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
@@ -373,13 +400,18 @@ def sample_gradient_estimation(x: Latents, levels: Sequence[float], noise: Noise
 class SamplerFormula:
     """A formula and the calls that each of its steps makes, 0 where steps differ; `brownian` asks for noise that
     depends on the levels and the seed alone; `drop_level` counts one level more and leaves out the last but one. With
-    `second_order` prompt editing counts two calls a step, as A1111 does for these."""
+    `second_order` prompt editing counts two calls a step, as A1111 does for these. `full_range` takes all levels of the
+    checkpoint whatever the schedule, which then says only how strong the first noise is. With `resume` an image that is
+    drawn over takes that formula, from the level before its first call on.
+    """
 
     formula: Formula
     calls: int = 1
     brownian: bool = False
     drop_level: bool = False
     second_order: bool = False
+    full_range: bool = False
+    resume: Formula | None = None
 
 
 FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
@@ -396,7 +428,7 @@ FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
         "DPM++ 2M SDE": SamplerFormula(sample_dpmpp_2m_sde, brownian=True),
         "DPM++ 2M SDE Heun": SamplerFormula(sample_dpmpp_2m_sde_heun, brownian=True),
         "DPM++ 3M SDE": SamplerFormula(sample_dpmpp_3m_sde, brownian=True, drop_level=True),
-        "DPM fast": SamplerFormula(sample_dpm_fast, calls=0),
+        "DPM fast": SamplerFormula(sample_dpm_fast, calls=0, full_range=True),
         "Restart": SamplerFormula(sample_restart, calls=0, second_order=True),
         "HeunPP2": SamplerFormula(sample_heunpp2, calls=0),
         "IPNDM": SamplerFormula(sample_ipndm),
@@ -405,3 +437,9 @@ FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
     }
 )
 """Sampler -> its formula."""
+
+TIMESTEP_FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
+    {"DDIM": SamplerFormula(sample_euler), "PLMS": SamplerFormula(sample_plms, resume=resume_plms)}
+)
+"""Samplers that AUTOMATIC1111 runs over timesteps of their own, whatever the schedule, from unit noise and to latents
+of unit spread."""

@@ -3,7 +3,8 @@
 Names and meanings are AUTOMATIC1111's. A schedule says where on the noise scale the steps lie; the sampler says how one
 step is made. The samplers of k-diffusion run its own formulas over its own noise levels (`level_scheduler`), so that a
 recipe gives the same image here; the others are diffusers' classes. `Automatic` is what AUTOMATIC1111 takes for the
-sampler, except that a checkpoint trained for trailing timesteps keeps those.
+sampler, except that a checkpoint trained for trailing timesteps keeps those. AUTOMATIC1111 runs DDIM, PLMS and UniPC
+over steps of their own whatever the schedule: here they do on Automatic, and on the others as diffusers has them.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from types import MappingProxyType
 from typing import Any
 
 from studio.core.errors import InvalidRequest
-from studio.pipelines.run.noise_levels import SCHEDULES, compute_levels
-from studio.pipelines.run.sampler_formulas import FORMULAS
+from studio.pipelines.run.noise_levels import SCHEDULES, compute_levels, make_unipc_levels
+from studio.pipelines.run.sampler_formulas import FORMULAS, TIMESTEP_FORMULAS
 
 # What a schedule is in diffusers' words. Full-range noise scales ("linspace") are what k-diffusion's formulas start
 # from.
@@ -104,10 +105,12 @@ _AUTOMATIC = MappingProxyType(
     }
 )
 
+_UNIPC = MappingProxyType({"final_sigmas_type": "zero", "solver_order": 3, "solver_type": "bh1"})
+
 _TABLE: Mapping[str, _Sampler] = MappingProxyType(
     {
         **{name: _Sampler(_LEVELS, {"sampler": name}, SCHEDULES, _AUTOMATIC.get(name, "Uniform")) for name in FORMULAS},
-        "UniPC": _Sampler("UniPCMultistepScheduler", {"final_sigmas_type": "zero"}, borrows=(_AYS,)),
+        "UniPC": _Sampler("UniPCMultistepScheduler", _UNIPC, borrows=(_AYS,)),
         "DEIS": _Sampler("DEISMultistepScheduler", {"final_sigmas_type": "zero"}),
         "SA-Solver": _Sampler("SASolverScheduler", {"final_sigmas_type": "zero"}),
         "DDIM": _Sampler("DDIMScheduler", schedules=tuple(_SPACINGS), automatic="DDIM"),
@@ -163,6 +166,8 @@ def make_scheduler(sampler: str, schedule: str, config: Mapping[str, Any], *, xl
         return _build_flow_scheduler(row, schedule, config)
     if schedule == "Automatic":
         trailing = config.get("timestep_spacing") == "trailing" and "SGM Uniform" in row.schedules
+        if not trailing and sampler in (*TIMESTEP_FORMULAS, "UniPC"):
+            return _build_timestep_scheduler(sampler, row, config)
         schedule = "SGM Uniform" if trailing else row.automatic
     trained = {key: config[key] for key in _TRAINED_KEYS if config.get(key) is not None}
     if row.scheduler == _LEVELS:
@@ -209,6 +214,25 @@ def _build_level_scheduler(config: Mapping[str, Any]) -> Any:
     from studio.pipelines.run.level_scheduler import LevelScheduler
 
     return LevelScheduler(**{key: value for key, value in config.items() if key not in _OTHER_KEYS})
+
+
+def _build_timestep_scheduler(sampler: str, row: _Sampler, config: Mapping[str, Any]) -> Any:
+    """AUTOMATIC1111's own steps for DDIM, PLMS and UniPC."""
+    trained = {key: config[key] for key in _TRAINED_KEYS if config.get(key) is not None}
+    if sampler in TIMESTEP_FORMULAS:
+        return _build_level_scheduler({**trained, "sampler": sampler, "schedule": "Automatic"})
+    scheduler = _build_scheduler(row.scheduler, {**trained, **_COMMON_CONFIG, **row.flags})
+    alphas = scheduler.alphas_cumprod.clamp(min=2**-24)
+    levels = (((1 - alphas) / alphas) ** 0.5).tolist()
+
+    def set_unipc_steps(count: int, device: Any) -> tuple[Any, Any]:
+        import torch
+
+        sigmas, timesteps = make_unipc_levels(count, levels)
+        return torch.tensor(sigmas), torch.tensor(timesteps, device=device)
+
+    _borrow_sigmas(scheduler, set_unipc_steps)
+    return scheduler
 
 
 def _build_scheduler(class_name: str, config: Mapping[str, Any]) -> Any:
