@@ -20,6 +20,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from studio.api.dialects.comfyui.executions import MAX_SOCKETS_OF_USER, Sockets
+from studio.api.dialects.comfyui.graph_checks import MAX_GRAPH
 from studio.api.dialects.comfyui.user_files import UserFiles, clean_folder, clean_name
 from studio.core.errors import ModelBroken
 from studio.core.request_choices import MaskedContent
@@ -352,6 +353,12 @@ def test_a_second_upload_of_other_bytes_gets_another_name(client: httpx.Client) 
     answer = client.get("/view", params={"filename": "twice.png", "type": "input"})
     with Image.open(io.BytesIO(answer.content)) as image:
         assert image.convert("RGB").getpixel((0, 0)) == (0, 128, 0)
+    upload(client, "画像 ü.png", make_png("blue"))
+    answer = client.get("/view", params={"filename": "画像 ü.png", "type": "input"})
+    assert (answer.status_code, answer.headers["content-disposition"]) == (
+        200,
+        "filename*=UTF-8''%E7%94%BB%E5%83%8F%20%C3%BC.png",
+    )
     assert client.get("/view", params={"filename": "../library.db", "type": "input"}).status_code == 404
     assert client.get("/view", params={"filename": "library.db"}).status_code == 404
     bad = client.post("/upload/image", files={"image": ("a.png", b"cposix\nsystem\n(S'id'\ntR.", "image/png")})
@@ -379,6 +386,19 @@ def test_the_mask_of_an_upload_becomes_its_transparency(client: httpx.Client) ->
     for wrong, status in (('{"filename": "none.png", "type": "input"}', 404), ("[]", 400), ("[" * 900, 400)):
         sent = {"files": {"image": ("painted.png", mask, "image/png")}, "data": {"original_ref": wrong}}
         assert client.post("/upload/mask", **sent).status_code == status
+
+
+def test_a_graph_of_any_size_is_not_kept(client: httpx.Client) -> None:
+    answer = client.post("/prompt", json={"prompt": change(n7=("SaveImage", {"note": "x" * MAX_GRAPH}))})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, "The graph is too large.")
+
+
+def test_inputs_that_a_node_does_not_have_lead_nowhere(client: httpx.Client) -> None:
+    broken = ("LatentUpscaleBy", {"samples": ["4", 0]})
+    graph = change(n8=broken, n5=("KSampler", {"note": ["8", 0]}))
+    assert client.post("/prompt", json={"prompt": graph}).status_code == 200
+    graph = change(n8=broken, n5=("KSampler", {"latent_image": ["8", 0]}))
+    assert client.post("/prompt", json={"prompt": graph}).status_code == 400
 
 
 def test_names_never_leave_their_folder() -> None:

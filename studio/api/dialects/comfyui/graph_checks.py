@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
@@ -9,6 +10,7 @@ from studio.api.dialects.comfyui.node_types import NODE_TYPES, Choices, NodeInpu
 from studio.core.errors import InvalidRequest
 
 MAX_NODES = 500
+MAX_GRAPH = 2**18  # characters as JSON: it is kept with the history, and written into images
 Graph = dict[str, dict[str, Any]]
 
 
@@ -31,13 +33,15 @@ def parse_graph(data: Any) -> Graph:
     """The graph of a body.
 
     Raises:
-        InvalidGraph: there is none, or it is no graph.
+        InvalidGraph: there is none, it is no graph, or it is too large.
     """
     if not isinstance(data, dict) or not data:
         raise make_graph_error("no_prompt", "No prompt provided", "No prompt provided")
     nodes = cast("dict[Any, Any]", data)
     if len(nodes) > MAX_NODES:
         raise make_graph_error("invalid_prompt", f"The graph has more than {MAX_NODES} nodes")
+    if len(json.dumps(nodes)) > MAX_GRAPH:
+        raise make_graph_error("invalid_prompt", "The graph is too large.", "Upload images with POST /upload/image.")
     return {str(name): _parse_node(str(name), node) for name, node in nodes.items()}
 
 
@@ -99,7 +103,9 @@ def _list_ancestors(name: str, graph: Graph) -> set[str]:
         if current in found or current not in graph:
             continue
         found.add(current)
-        waiting += [str(value[0]) for value in graph[current]["inputs"].values() if is_link(value)]
+        inputs = graph[current]["inputs"]
+        values = [inputs.get(one.name) for one in NODE_TYPES[graph[current]["class_type"]].inputs]
+        waiting += [str(value[0]) for value in values if is_link(value)]
     return found
 
 

@@ -17,6 +17,7 @@ from studio.api.dialects.fit_request import fit_to_model
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Finish, OutputOptions, Upscale
 from studio.core.foreign_samplers import COMFYUI_SAMPLERS, COMFYUI_SCHEDULES
+from studio.core.image_gate import ImageLimits
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.request import MAX_SEED, GenerationRequest
 from studio.core.request_choices import MaskedContent, NoiseSource
@@ -303,6 +304,8 @@ class GraphReader:
         origin = self._load_image(inputs["image"])
         image = self._open(origin)
         size = int(inputs["width"]) or image.width, int(inputs["height"]) or image.height
+        if size[0] * size[1] > ImageLimits.of(self._studio.settings.current).max_pixels:
+            raise self._make_error(name, "The scaled image would be too large.")
         return self._studio.engine.keep_version(image.resize(size, Image.Resampling.LANCZOS), origin, self._user).hash
 
     def _load_mask(self, name: str, slot: int) -> str:

@@ -15,6 +15,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from typing import Annotated, Any, cast
+from urllib.parse import quote
 
 import anyio.to_thread
 import psutil
@@ -465,5 +466,7 @@ def _limit_extra(extra: Any) -> dict[str, Any]:
 
 
 def _make_file_response(data: bytes, name: str, content_type: str) -> Response:
-    headers = {"Content-Disposition": f'filename="{clean_name(name)}"', "Cache-Control": "private, no-cache"}
+    plain = clean_name(name)
+    told = f'filename="{plain}"' if plain.isascii() else f"filename*=UTF-8''{quote(plain)}"
+    headers = {"Content-Disposition": told, "Cache-Control": "private, no-cache"}
     return Response(data, media_type=content_type, headers=headers)
