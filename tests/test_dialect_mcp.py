@@ -227,6 +227,13 @@ def test_both_eras_of_the_protocol_are_spoken(served: RunningStudio) -> None:
     assert '"protocolVersion":"2025-06-18"' in answer.text.replace(" ", "")
 
 
+def begin_session(client: httpx.Client, headers: dict[str, str] | None = None) -> httpx.Response:
+    parameters = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": parameters}
+    accept = {"Accept": "application/json, text/event-stream"}
+    return client.post("/mcp", json=body, headers={**(headers or {}), **accept})
+
+
 def test_a_session_is_its_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "MAX_SESSIONS_OF_USER", 2)
     with serve_dialects(tmp_path, users=True) as served:
@@ -234,21 +241,20 @@ def test_a_session_is_its_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         secrets = [tokens.create(name, "assistant", TokenScope.GENERATE) for name in ("ann", "bob")]
         ann, bob = ({"Authorization": f"Bearer {secret}"} for secret in secrets)
         client = served.open_client()
-
-        def begin(headers: dict[str, str]) -> httpx.Response:
-            parameters = {
-                "protocolVersion": "2025-06-18",
-                "capabilities": {},
-                "clientInfo": {"name": "x", "version": "1"},
-            }
-            body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": parameters}
-            accept = {"Accept": "application/json, text/event-stream"}
-            return client.post("/mcp", json=body, headers={**headers, **accept})
-
-        session = begin(ann).headers["mcp-session-id"]
+        session = begin_session(client, ann).headers["mcp-session-id"]
         assert client.delete("/mcp", headers={**bob, "mcp-session-id": session}).status_code == 404
-        assert begin(ann).status_code == 200
-        assert begin(ann).status_code == 429
-        assert begin(bob).status_code == 200, "one user's sessions leave room for another's"
+        assert begin_session(client, ann).status_code == 200
+        assert begin_session(client, ann).status_code == 429
+        assert begin_session(client, bob).status_code == 200, "one user's sessions leave room for another's"
         assert client.delete("/mcp", headers={**ann, "mcp-session-id": session}).status_code == 200
-        assert begin(ann).status_code == 200
+        assert begin_session(client, ann).status_code == 200
+
+
+def test_a_session_that_nobody_ends_makes_room_once_it_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "MAX_SESSIONS_OF_USER", 1)
+    monkeypatch.setattr(endpoint, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(endpoint, "_MARGIN_SECONDS", 0.0)
+    with serve_dialects(tmp_path) as served:
+        client = served.open_client()
+        assert begin_session(client).status_code == 200
+        wait_until(lambda: begin_session(client).status_code == 200)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import APIRouter
@@ -19,7 +21,23 @@ from studio.engine.studio import Studio
 PATH = "/mcp"
 MAX_SESSIONS = 1000
 MAX_SESSIONS_OF_USER = 200  # so that one user leaves room for the others
+IDLE_SECONDS = 1800.0  # without a request, after which a session has ended; few clients end theirs
+_MARGIN_SECONDS = 60.0  # that the library's own count of them may be behind
 _SESSION_HEADER = "mcp-session-id"
+
+
+@dataclass
+class _Session:
+    """Whose session it is, how many requests of it are open, and when the last one was over."""
+
+    user: str
+    requests: int = 0
+    used: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the library has ended it."""
+        return not self.requests and time.monotonic() - self.used > IDLE_SECONDS + _MARGIN_SECONDS
 
 
 class McpEndpoint:
@@ -32,7 +50,7 @@ class McpEndpoint:
         self._lock = asyncio.Lock()
         self._manager: Any = None
         self._running: asyncio.Task[None] | None = None
-        self._owners: dict[str, str] = {}  # the user of each session
+        self._sessions: dict[str, _Session] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not Dialect.MCP.is_enabled(self._studio.settings.current):
@@ -40,21 +58,30 @@ class McpEndpoint:
             await _refuse(scope, receive, send, 404, "This API is switched off.", hint)
             return
         scope["user"].require(self.right)
-        user, session = scope["user"].name, Headers(scope=scope).get(_SESSION_HEADER, "")
-        owner = self._owners.get(session)
-        if owner not in (None, user):
+        user, name = scope["user"].name, Headers(scope=scope).get(_SESSION_HEADER, "")
+        session = self._sessions.get(name)
+        if session is not None and session.user != user:
             await _refuse(scope, receive, send, 404, "The session was not found.", "Begin a new one.")
             return
-        if not session and self._count_sessions(user) >= MAX_SESSIONS_OF_USER:
+        if not name and self._count_sessions(user) >= MAX_SESSIONS_OF_USER:
             await _refuse(scope, receive, send, 429, "Too many open sessions.", "End others with DELETE /mcp.")
             return
         manager = await self._start()
-        if session and scope["method"] == "DELETE":
-            self._owners.pop(session, None)
-        await manager.handle_request(scope, receive, send if session else self._note_session(user, send))
+        if session is None:
+            await manager.handle_request(scope, receive, send if name else self._note_session(user, send))
+            return
+        if scope["method"] == "DELETE":
+            self._sessions.pop(name, None)
+        session.requests += 1
+        try:
+            await manager.handle_request(scope, receive, send)
+        finally:
+            session.requests -= 1
+            session.used = time.monotonic()
 
     def _count_sessions(self, user: str) -> int:
-        return sum(owner == user for owner in self._owners.values())
+        self._sessions = {name: one for name, one in self._sessions.items() if not one.is_over}
+        return sum(one.user == user for one in self._sessions.values())
 
     def _note_session(self, user: str, send: Send) -> Send:
         """`send` that remembers whose session an answer opens: the protocol's library knows no users of ours."""
@@ -63,7 +90,7 @@ class McpEndpoint:
             if message["type"] == "http.response.start":
                 opened = Headers(raw=message["headers"]).get(_SESSION_HEADER)
                 if opened:
-                    self._owners.setdefault(opened, user)
+                    self._sessions.setdefault(opened, _Session(user))
             await send(message)
 
         return send_noted
@@ -88,6 +115,7 @@ class McpEndpoint:
             streamable_http_path=PATH,
             max_request_body_size=limit,
             max_sessions=MAX_SESSIONS,
+            session_idle_timeout=IDLE_SECONDS,
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the guard did it
         )
         return server.session_manager
