@@ -7,7 +7,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +243,14 @@ def test_a_stream_tells_all_jobs_of_the_caller_and_nobody_elses(tmp_path: Path) 
                         ended.add(told["jobId"])
                 if ended == wanted:
                     break
+
+
+def test_the_streams_of_one_user_leave_room_for_anothers(tmp_path: Path) -> None:
+    with serve_dialects(tmp_path, users=True) as served, ExitStack() as opened:
+        ann, bob = (served.open_client(auth=(name, PASSWORDS[name])) for name in ("ann", "bob"))
+        for _ in range(48):
+            stream = opened.enter_context(ann.stream("GET", f"{API}/jobs/events"))
+            assert next(stream.iter_lines()) == "retry: 3000"
+        assert ann.get(f"{API}/jobs/events").status_code == 503
+        with bob.stream("GET", f"{API}/jobs/events") as stream:
+            assert next(stream.iter_lines()) == "retry: 3000"

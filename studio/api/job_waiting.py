@@ -3,9 +3,10 @@ up."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 
 import anyio
 import anyio.to_thread
@@ -27,6 +28,21 @@ class WaiterPool:
         self._waiting: Counter[str] = Counter()
         self._limiter = anyio.CapacityLimiter(most)
 
+    def check_room(self, user: str) -> None:
+        """Raises QueueFull where `user` cannot wait now, since too many wait already."""
+        if self._waiting.total() >= self._most or self._waiting[user] >= self._most * 3 // 4:
+            raise QueueFull("Too many requests are waiting for jobs.", hint="Poll GET /jobs/{id} instead.")
+
+    @contextlib.contextmanager
+    def take_place(self, user: str) -> Generator[None]:
+        """One of the places while the block runs; raises as `check_room`."""
+        self.check_room(user)
+        self._waiting[user] += 1
+        try:
+            yield
+        finally:
+            self._waiting[user] -= 1
+
     async def stream_snapshots(self, job: Job, request: Request, deadline: float) -> AsyncIterator[Snapshot]:
         """The job's snapshots as they change, at least one each SLICE, until its last, `deadline` seconds, or the
         caller hangs up.
@@ -34,10 +50,7 @@ class WaiterPool:
         Raises:
             QueueFull: too many wait already.
         """
-        if self._waiting.total() >= self._most or self._waiting[job.user] >= self._most * 3 // 4:
-            raise QueueFull("Too many requests are waiting for jobs.", hint="Poll GET /jobs/{id} instead.")
-        self._waiting[job.user] += 1
-        try:
+        with self.take_place(job.user):
             end = time.monotonic() + deadline
             now = job.snapshot
             yield now
@@ -45,5 +58,3 @@ class WaiterPool:
                 version = now.version
                 now = await anyio.to_thread.run_sync(job.wait, version, POLL_SECONDS, limiter=self._limiter)
                 yield now
-        finally:
-            self._waiting[job.user] -= 1

@@ -177,15 +177,16 @@ def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
 
 
 def _add_event_routes(routes: APIRouter, studio: Studio) -> None:
-    waiters = WaiterPool()
+    waiters, streams = WaiterPool(), WaiterPool()
 
     @routes.get("/jobs/events", response_class=StreamingResponse)
     async def stream_all_events(request: Request) -> StreamingResponse:
         """Stream all of the caller's jobs as server-sent events: each unfinished one at once, then every change of any,
         until the caller hangs up."""
         user = get_caller(request)
+        streams.check_room(user.name)
         return StreamingResponse(
-            _stream_all_jobs(studio, request, user),
+            _hold_place(streams, user, _stream_all_jobs(studio, request, user)),
             media_type="text/event-stream",
             headers={**NO_STORE, "X-Accel-Buffering": "no"},
         )
@@ -213,6 +214,13 @@ def _add_event_routes(routes: APIRouter, studio: Studio) -> None:
         return StreamingResponse(
             generate_events(), media_type="text/event-stream", headers={**NO_STORE, "X-Accel-Buffering": "no"}
         )
+
+
+async def _hold_place(streams: WaiterPool, user: User, events: AsyncIterator[str]) -> AsyncIterator[str]:
+    """`events` while one of the places is held for them."""
+    with streams.take_place(user.name):
+        async for event in events:
+            yield event
 
 
 async def _stream_all_jobs(studio: Studio, request: Request, user: User) -> AsyncIterator[str]:
