@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from opening import BrowserWindow, Opener
 from playwright.sync_api import Page, expect
@@ -75,3 +77,14 @@ def test_the_price_stands_beside_generate(opener: Opener) -> None:
     page.wait_for_function("scrollY > 300")
     assert is_in_view(page, ".bar-below .cost >> nth=0")
     assert is_in_view(page, "#generate")
+
+
+def test_the_buttons_of_platforms_stand_in_their_own_rows(opener: Opener) -> None:
+    window = open_phone(opener, opener.serve_formats())
+    page = window.open()
+    window.tab("Social Optimizer")
+    buttons = page.locator(".formats-platform > .mini:visible")
+    expect(buttons.nth(2)).to_be_visible()
+    boxes = [button.bounding_box() for button in buttons.all()]
+    for upper, lower in pairwise(box for box in boxes if box is not None):
+        assert upper["y"] + upper["height"] <= lower["y"]
