@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from studio.core.errors import JobCancelled
 from studio.core.request import GenerationRequest, Hires
 from studio.core.task import Task
 from studio.pipelines.run.tiled_diffusion import Tiles
@@ -54,6 +55,9 @@ def test_tiles_follow_the_request_in_latent_pixels() -> None:
     assert Tiles.of(GenerationRequest(tile_size=100, tile_overlap=0.9, tile_batch=4), 8) == Tiles(8, 7, 4)
 
 
+def go_on() -> None: ...
+
+
 def ask(unet: Any, height: int, width: int, **more: Any) -> Any:
     import torch
 
@@ -68,7 +72,7 @@ def test_latents_within_one_tile_are_answered_bit_for_bit_as_without(unet: Any) 
     from studio.pipelines.run.tiled_diffusion import draw_in_tiles
 
     plain = ask(unet, 16, 12)[2]
-    with draw_in_tiles(unet, Tiles(16, 8, 1)):
+    with draw_in_tiles(unet, Tiles(16, 8, 1), go_on):
         assert ask(unet, 16, 12)[2].equal(plain)
 
 
@@ -86,7 +90,7 @@ def test_larger_latents_are_the_mean_of_all_tiles_whatever_goes_through_together
 
     unet.forward = forward
     try:
-        with draw_in_tiles(unet, Tiles(16, 6, batch)):
+        with draw_in_tiles(unet, Tiles(16, 6, batch), go_on):
             sample, text, found = ask(unet, 24, 40)
     finally:
         del unet.forward
@@ -99,6 +103,21 @@ def test_larger_latents_are_the_mean_of_all_tiles_whatever_goes_through_together
                 total[:, :, top : top + 16, left : left + 16] += unet(part, 300, encoder_hidden_states=text).sample
                 count[top : top + 16, left : left + 16] += 1
     assert torch.allclose(found, total / count, atol=1e-5)
+
+
+def test_a_drawing_can_be_stopped_between_tiles(unet: Any) -> None:
+    from studio.pipelines.run.tiled_diffusion import draw_in_tiles
+
+    calls: list[int] = []
+
+    def stop_at_the_third() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise JobCancelled("Stopped.")
+
+    with draw_in_tiles(unet, Tiles(16, 8, 1), stop_at_the_third), pytest.raises(JobCancelled):
+        ask(unet, 32, 32)
+    assert len(calls) == 3
 
 
 def test_what_controlnets_add_is_cut_to_each_tile(unet: Any) -> None:
@@ -115,7 +134,7 @@ def test_what_controlnets_add_is_cut_to_each_tile(unet: Any) -> None:
     down += [torch.randn((2, size, 16, 12), generator=source) for size in (16, 32)]
     middle = torch.randn((2, 32, 16, 12), generator=source)
     try:
-        with draw_in_tiles(unet, Tiles(16, 8, 2)):
+        with draw_in_tiles(unet, Tiles(16, 8, 2), go_on):
             sample, text, found = ask(
                 unet, 32, 24, down_block_additional_residuals=down, mid_block_additional_residual=middle
             )

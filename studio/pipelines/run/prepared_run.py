@@ -63,7 +63,7 @@ class PassRunner:
         key = PipelineKey(what.model.id, options.device, options.format, offloaded, stamp)
         resources.registry.drop_changed(key, what.model.title, self.ctx.add_notice)
         oom_fallbacks.working = key
-        working = resources.peaks.get_expected_peak(what.model.id, *what.size, batch)
+        working = resources.peaks.get_expected_peak(what.model.id, *what.computed_size, batch)
 
         # also while another thread loads it, as the studio does when it starts
         if not resources.registry.is_resident(key):
@@ -103,7 +103,8 @@ class PassRunner:
                 device_memory.measure_peak(resources.device, lambda peak: self._record_peak(what, batch, peak))
             )
             if what.request.tile_size:  # within all that steers the UNet
-                stack.enter_context(draw_in_tiles(pipe.unet, Tiles.of(what.request, pipe.vae_scale_factor)))
+                tiles = Tiles.of(what.request, pipe.vae_scale_factor)
+                stack.enter_context(draw_in_tiles(pipe.unet, tiles, self.ctx.raise_if_cancelled))
             stack.enter_context(loaded_control.on(pipe, batch))
             yield OpenedPipeline(held=held, pipe=pipe, plan=what, inputs=loaded_control.inputs)
 
@@ -163,7 +164,8 @@ class PassRunner:
 
     def _record_peak(self, what: PassPlan, batch: int, peak: int) -> None:
         self.ctx.record_peak_memory(peak)
-        if self.resources.device == "cuda" and not self.oom_fallbacks.offloaded:
+        whole = what.computed_size == what.size
+        if whole and self.resources.device == "cuda" and not self.oom_fallbacks.offloaded:
             weights = self.resources.registry.resident_bytes
             self.resources.peaks.record_peak(what.model.id, what.size, batch, max(0, peak - weights))
 

@@ -93,6 +93,13 @@ class PassPlan:
         assert self.request.height is not None
         return self.request.width, self.request.height
 
+    @property
+    def computed_size(self) -> tuple[int, int]:
+        """Width and height in px of what the model computes at once: the image, or a tile of it."""
+        tile = self.request.tile_size
+        width, height = self.size
+        return (min(width, tile), min(height, tile)) if tile else (width, height)
+
 
 def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
     """Look up everything that a pass needs and refuse what does not go together, before anything is loaded.

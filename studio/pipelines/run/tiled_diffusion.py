@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -82,14 +82,15 @@ def _scale_span(start: int, length: int, whole: int, there: int) -> slice:
 
 
 @contextmanager
-def draw_in_tiles(unet: Any, tiles: Tiles) -> Iterator[None]:
+def draw_in_tiles(unet: Any, tiles: Tiles, before_each: Callable[[], None]) -> Iterator[None]:
     """Within the block `unet` answers for latents larger than a tile by the mean of its answers for all tiles, of which
-    no more than `tiles.batch` are in memory at once. Latents that fit into one tile are passed on as they are."""
-    with replace_forward(unet, _build_tiled_forward(unet.forward, tiles)):
+    no more than `tiles.batch` are in memory at once. `before_each` call it may raise, to stop the drawing. Latents that
+    fit into one tile are passed on as they are."""
+    with replace_forward(unet, _build_tiled_forward(unet.forward, tiles, before_each)):
         yield
 
 
-def _build_tiled_forward(forward: Any, tiles: Tiles) -> Any:
+def _build_tiled_forward(forward: Any, tiles: Tiles, before_each: Callable[[], None]) -> Any:
     def forward_tiled(sample: Any, timestep: Any, *, return_dict: bool = True, **rest: Any) -> Any:
         import torch
 
@@ -100,6 +101,7 @@ def _build_tiled_forward(forward: Any, tiles: Tiles) -> Any:
         aligned = any(rest.get(name) is not None for name in _RESIDUALS)
         windows = tiles.list_windows(height, width, aligned=aligned)
         for first in range(0, len(windows), tiles.batch):
+            before_each()
             group = windows[first : first + tiles.batch]
             given = {
                 name: _cut_maps(value, group, (height, width)) if name in _RESIDUALS else _repeat(value, rows, group)
