@@ -95,6 +95,21 @@ GRAPHS: dict[str, tuple[Graph, dict[str, Any], list[str]]] = {
         {},
         ["DynamicThresholdingSimple", "IPAdapterAdvanced", "LoadImage", "ModelSamplingSD3"],
     ),
+    "layers skipped by Stable Diffusion 3.5": (
+        base(
+            sampler__model=["skip", 0],
+            skip=node(
+                "SkipLayerGuidanceSD3",
+                model=["model", 0],
+                layers="7, 8, 9",
+                scale=3.0,
+                start_percent=0.01,
+                end_percent=0.15,
+            ),
+        ),
+        {"skip_layers": "7, 8, 9", "skip_layer_scale": 3.0, "skip_layers_until": 0.15},
+        [],
+    ),
     "an image drawn over, with ControlNet": (
         base(
             sampler__denoise=0.6,

@@ -30,6 +30,7 @@ class Feature(StrEnum):
     SAG = "SAG"
     THRESHOLDING = "dynamic thresholding"
     TILES = "tiled diffusion"
+    SKIP_LAYERS = "skip layers"  # of Stable Diffusion 3
     ENLARGE = "enlarging"  # by a network that was made for the model and lies beside it
     EMBEDDING = "textual inversion"
     STRENGTH = "denoising strength"

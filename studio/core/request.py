@@ -116,6 +116,9 @@ class GenerationRequest:
     tile_size: int = 0
     tile_overlap: float = 0.5
     tile_batch: int = 1
+    skip_layers: str = ""
+    skip_layer_scale: float = 2.8
+    skip_layers_until: float = 0.2
     refiner: str | None = None
     refiner_switch: float = 0.8
     loras: tuple[LoraUse, ...] = ()
@@ -158,10 +161,10 @@ class GenerationRequest:
                 check_range(f"block weight of the LoRA {lora.name}", weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
         if self.aspect is not None:
             parse_aspect(self.aspect)
-        if self.seed_resize:
-            parse_size(self.seed_resize)
-        if self.freeu:
-            parse_freeu(self.freeu)
+        texts = ((self.seed_resize, parse_size), (self.freeu, parse_freeu), (self.skip_layers, parse_layers))
+        for text, parse in texts:
+            if text:
+                parse(text)
         if self.tile_size:
             _check_tiles(self)
         if self.hires is not None:
@@ -280,6 +283,22 @@ def parse_freeu(text: str) -> tuple[float, float, float, float]:
     for name, value in (("b1", b1), ("b2", b2), ("s1", s1), ("s2", s2)):
         check_range(f"FreeU {name}", value, 0, 10)
     return b1, b2, s1, s2
+
+
+def parse_layers(text: str) -> list[int]:
+    """The layers in "7, 8, 9".
+
+    Raises:
+        InvalidRequest: not whole numbers from 0 on.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"\d{1,3}", part) for part in parts):
+        raise InvalidRequest(
+            f"“{text}” are no layers.",
+            hint="Write their numbers, for example 7, 8, 9.",
+            details={"field": "skip_layers"},
+        )
+    return [int(part) for part in parts]
 
 
 def _check_tiles(request: GenerationRequest) -> None:

@@ -268,6 +268,9 @@ class _GraphReader:
             percentile = self._resolve(inputs.get("threshold_percentile"), "threshold_percentile")
             found = {"mimic_scale": self._resolve(inputs.get("mimic_scale"), "mimic_scale")}
             found |= {"threshold_percentile": percentile * 100} if isinstance(percentile, int | float) else {}
+        elif kind == "SkipLayerGuidanceSD3" and inputs.get("start_percent", 0) in (0, 0.0, 0.01):
+            slots = {"skip_layers": "layers", "skip_layer_scale": "scale", "skip_layers_until": "end_percent"}
+            found = {ours: self._resolve(inputs.get(theirs), theirs) for ours, theirs in slots.items()}
         elif kind == "FreeU":
             factors = [self._resolve(inputs.get(name), name) for name in ("b1", "b2", "s1", "s2")]
             found = {"freeu": ", ".join(map(str, factors))} if None not in factors else {}

@@ -21,9 +21,15 @@ from studio.pipelines.catalog.model_folders import find_variant, read_json
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Configs of models that come as one file, and CLIP's tokenizer, so that nothing has to be asked of the hub."""
 
-FEATURES = frozenset(Feature) - {Feature.CONTROL, Feature.REFERENCE, Feature.DETAILER, Feature.ENLARGE}
-"""Features of a checkpoint by itself; control, reference images and enlarging take weights of their own, and detailers
-follow from inpainting."""
+FEATURES = frozenset(Feature) - {
+    Feature.CONTROL,
+    Feature.REFERENCE,
+    Feature.DETAILER,
+    Feature.ENLARGE,
+    Feature.SKIP_LAYERS,
+}
+"""Features of a checkpoint by itself; control, reference images and enlarging take weights of their own, detailers
+follow from inpainting, and layers are skipped in one family alone."""
 NON_CLIP_FEATURES = FEATURES - {
     Feature.CLIP_SKIP,
     Feature.PROMPT_SYNTAX,

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from studio.core.family_facts import AddOnFacts, ControlFacts
-from studio.core.model import Model, Sampling
+from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
@@ -71,7 +71,7 @@ def _describe_sd3(weight: WeightFile) -> Model:
         title=weight.name,
         family="sd3",
         tasks=_parts.TASKS,
-        features=_parts.NON_CLIP_FEATURES,
+        features=_parts.NON_CLIP_FEATURES | {Feature.SKIP_LAYERS},
         sampling=_few_steps.set_few_steps(weight, sampling, _few_steps.SD3_TRAININGS),
         sizes=_parts.build_sizes(1024, multiple=16, largest=2048),
         ignores=_parts.IGNORES_SYNTAX,

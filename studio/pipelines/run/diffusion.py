@@ -26,6 +26,7 @@ from studio.pipelines.run.refining import Refiner, switch_models
 from studio.pipelines.run.samplers import make_scheduler
 from studio.pipelines.run.seamless import wrap_edges
 from studio.pipelines.run.self_attention_guidance import guide_by_self_attention
+from studio.pipelines.run.skip_layers import guide_by_skipped_layers
 
 
 class Progress:
@@ -133,7 +134,7 @@ def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ct
             with ctx.phase("encode"):
                 refined = _encode(task.refiner.pipe, task.refiner.request, task, task.refiner.prompts)
             stack.enter_context(switch_models(pipe, task.refiner, refined, len(task.seeds)))
-        for change in _list_unet_changes(pipe, task):
+        for change in _list_network_changes(pipe, task):
             stack.enter_context(change)
         stack.enter_context(_time_phases(pipe, ctx, task.model.title))
         images = pipe(**arguments).images
@@ -172,9 +173,11 @@ def _guide_by_attention(pipe: Any, task: Pass, conditions: conditioning.Conditio
         yield
 
 
-def _list_unet_changes(pipe: Any, task: Pass) -> Iterator[AbstractContextManager[None]]:
-    """What the request asks of the UNet for this pass, in the order in which it is put around it."""
+def _list_network_changes(pipe: Any, task: Pass) -> Iterator[AbstractContextManager[None]]:
+    """What the request asks of the network for this pass, in the order in which it is put around it."""
     request = task.request
+    if request.skip_layers and (request.guidance or 0) > 1:
+        yield guide_by_skipped_layers(pipe, request, len(task.seeds))
     if not task.spec.clip:
         return
     if request.guidance_rescale > 0 and request.guidance is not None:

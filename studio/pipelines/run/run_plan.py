@@ -84,8 +84,8 @@ class PassPlan:
         """Whether layers inside the networks work otherwise during the pass."""
         attends = self.request.regions is not None and self.request.region_mode is RegionMode.ATTENTION
         request = self.request
-        changed = request.tiling or request.pag_scale or request.sag_scale or request.freeu
-        return bool(attends or self.region_loras or changed)
+        guides = request.pag_scale or request.sag_scale or request.skip_layers
+        return bool(attends or self.region_loras or request.tiling or request.freeu or guides)
 
     @property
     def size(self) -> tuple[int, int]:
