@@ -100,7 +100,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         task=Task.OUTPAINT,
         title="Outpaint",
-        help="Enlarge the canvas and draw what lies beyond the edges.",
+        help="Enlarge the canvas and generate what lies beyond the edges.",
         needs=("source", "outpaint"),
         takes=("prompt", *_DRAWING_FIELDS),
         mode="Outpaint",
@@ -126,7 +126,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         task=Task.REPLACE_BACKGROUND,
         title="Replace background & relight",
-        help="Keep the foreground and draw another background, or take one from an image.",
+        help="Keep the foreground and generate another background, or take one from an image.",
         takes=("prompt", "background", "lighting", *_DRAWING_FIELDS),
         parts=frozenset({Part.PROMPT, Part.DRAWING, Part.BACKGROUND, Part.STRENGTH}),
         would=_INPAINT_MODELS,

@@ -95,7 +95,7 @@ def plan_requests(request: GenerationRequest, text: str, *, spread: bool) -> lis
 def _run_all(
     studio: Studio, view: TabView, wanted: list[GenerationRequest], user: User, page: str | None
 ) -> Iterator[Updates]:
-    """Submit all requests and show one job after the other; once one is stopped, those behind it are too, and where one
+    """Submit all requests and show one job after the other; once one is stopped, so are those behind it, and where one
     is refused, those before it."""
     engine, jobs = studio.engine, []
     try:

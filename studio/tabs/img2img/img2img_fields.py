@@ -98,7 +98,7 @@ def build_operation_fields(layout: Img2ImgLayout) -> None:
         )
     with layout.part(Part.BACKGROUND), gr.Row(elem_classes="pair"):
         fields["background"] = image_fields.build_image_pad(
-            "Background", name=f"{PREFIX}background", hint="Empty: drawn from the prompt"
+            "Background", name=f"{PREFIX}background", hint="Empty: generated from the prompt"
         )
         fields["lighting"] = image_fields.build_image_pad(
             "Light", name=f"{PREFIX}lighting", hint="Optional: an image lit as wanted"
