@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from studio.pipelines.accelerate import openvino_network
+from studio.pipelines.accelerate import openvino_network, winograd
 from studio.pipelines.accelerate.network_calls import read_call
 from studio.pipelines.accelerate.openvino_network import CompiledNetwork, convert_network
 
@@ -26,13 +26,14 @@ def enlarge(**how: Any) -> Any:
 def convolve(kernel: int = 3, **how: Any) -> Any:
     import torch
 
-    return torch.nn.Conv2d(6, 10, kernel, **({"padding": kernel // 2} | how))
+    options: dict[str, Any] = {"padding": kernel // 2, **how}
+    return torch.nn.Conv2d(6, 10, kernel, **options)
 
 
 class Decoder:
     """A network of `layers` between others, converted to a file of `folder`."""
 
-    def __init__(self, folder: Path, *layers: Any, channels: int = 6) -> None:
+    def __init__(self, folder: Path, *layers: Any, channels: int = 6, transformed: bool = False) -> None:
         import torch
 
         torch.manual_seed(0)
@@ -42,7 +43,11 @@ class Decoder:
         assert call is not None
         self.path = folder / "network.xml"
         with torch.no_grad():
-            convert_network(self.network, call, self.path)
+            convert_network(self.network, call, self.path, transformed)
+
+    @property
+    def weights_bytes(self) -> int:
+        return self.path.with_suffix(".bin").stat().st_size
 
     def count(self, kind: str) -> int:
         import openvino
@@ -105,4 +110,27 @@ def test_what_else_uses_the_enlarged_image_keeps_it(tmp_path: Path) -> None:
     decoder = Decoder(tmp_path, Both())
     assert decoder.count("Interpolate") == 1
     assert decoder.count("ConvolutionBackpropData") == 1
+    decoder.assert_equal_results()
+
+
+def test_convolutions_with_many_channels_become_products_of_matrices(tmp_path: Path) -> None:
+    import torch
+
+    wide = [torch.nn.Conv2d(inputs, outputs, 3, padding=1) for inputs, outputs in ((256, 288), (288, 256))]
+    decoder = Decoder(tmp_path, *wide, channels=256, transformed=True)
+    assert decoder.count("Convolution") == 1, "the first one has four channels"
+    assert decoder.count("MatMul") == 2 * 5
+    decoder.assert_equal_results()
+    plain = Decoder(tmp_path / "plain", *wide, channels=256)
+    assert plain.count("MatMul") == 0
+    grown = decoder.weights_bytes - plain.weights_bytes
+    assert winograd.measure_growth(decoder.network) == pytest.approx(grown, rel=0.01)
+
+
+def test_convolutions_whose_weights_are_many_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(winograd, "_MOST_WEIGHTS", 256 * 256)
+    decoder = Decoder(tmp_path, torch.nn.Conv2d(256, 288, 3, padding=1), channels=256, transformed=True)
+    assert decoder.count("Convolution") == 2
     decoder.assert_equal_results()

@@ -32,6 +32,7 @@ from studio.pipelines.accelerate.network_store import (
     name_shapes,
 )
 from studio.pipelines.accelerate.openvino_network import CompiledNetwork
+from studio.pipelines.accelerate.winograd import measure_growth
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +70,8 @@ class SizedNetwork:
 class AcceleratedNetwork:
     """What there is for one network of a resident pipeline: `ready` by the pattern of its calls, `wanted` calls that
     nothing is ready for yet, and the patterns that are `refused`, with the reason. `copied` is what the worker reads,
-    made when the pipeline's layers had been changed `changes` times.
+    made when the pipeline's layers had been changed `changes` times. `compiled_bytes` are what a compiled one
+    takes: more than the weights where convolutions were transformed.
 
     A small network is compiled for single sizes too, which is faster yet: `sized` has what there is, None for what
     brought nothing, `wanted_sizes` those that are worth it, `uses` how often each was called. The registry counts the
@@ -87,6 +89,7 @@ class AcceleratedNetwork:
     uses: Counter[_Size] = field(default_factory=Counter[_Size])
     sized_places: int = 0
     digest: str = ""
+    compiled_bytes: int = 0
     is_looked_up: bool = False
 
     @cached_property
@@ -100,7 +103,7 @@ class AcceleratedNetwork:
         if len(self.uses) > _MOST_COUNTED:
             self.uses.clear()
         self.uses[size] += 1
-        if size not in self.sized and self.uses[size] >= _OFTEN and self.bytes <= _SMALL:
+        if size not in self.sized and self.uses[size] >= _OFTEN and self.compiled_bytes <= _SMALL:
             self.wanted_sizes.add(size)
         return self.sized.get(size)
 
@@ -250,11 +253,15 @@ class Accelerator:
         self, held: ResidentPipeline, one: AcceleratedNetwork, call: NetworkCall, stored: StoredNetwork
     ) -> bool:
         """Write the network for calls like `call`; False when there is no room for it."""
-        if not self._registry.has_room(2 * one.bytes) or not self._store.make_room(one.bytes):
+        growth = measure_growth(one.copied)
+        transformed = self._registry.has_room(2 * (one.bytes + growth))
+        wanted = one.bytes + (growth if transformed else 0)
+        if not self._registry.has_room(2 * one.bytes) or not self._store.make_room(wanted):
             one.refused[call.pattern] = "not enough memory or disk"
             return False
         changes = one.changes
-        openvino_network.convert_network(one.copied, call, self._store.get_path(stored.digest, stored.pattern))
+        path = self._store.get_path(stored.digest, stored.pattern)
+        openvino_network.convert_network(one.copied, call, path, transformed)
         if held.adapters.changes != changes:  # half of it may be a job's LoRA
             one.digest = ""
             one.refused.pop(call.pattern, None)
@@ -265,9 +272,11 @@ class Accelerator:
 
     def _take(self, held: ResidentPipeline, one: AcceleratedNetwork, stored: StoredNetwork) -> None:
         """Compile the stored network and let jobs use it, if the pipeline is still there."""
-        if not self._registry.reserve(held, one.bytes):
+        size = self._store.measure_network(stored)
+        if not self._registry.has_room(2 * size) or not self._registry.reserve(held, size):  # its file is read as well
             one.refused[stored.pattern] = "not enough memory"
             return
+        one.compiled_bytes = size
         begin = time.monotonic()
         compiled = CompiledNetwork(self._store.get_path(stored.digest, stored.pattern))
         _log.info("%s of %s was compiled in %.1f s", one.name, held.title, time.monotonic() - begin)
@@ -286,7 +295,7 @@ class Accelerator:
                 return
             del one.sized[least]  # its memory is the next one's
         elif len(compiled) == one.sized_places:  # none that brought nothing has left its memory to this one
-            if not self._registry.reserve(held, one.bytes):
+            if not self._registry.reserve(held, one.compiled_bytes):
                 return
             one.sized_places += 1
         one.sized[size] = None

@@ -82,6 +82,14 @@ class NetworkStore:
         path = self.get_path(network.digest, network.pattern).with_suffix(".json")
         replace_synced(path, json.dumps(asdict(network)).encode())
 
+    def measure_network(self, network: StoredNetwork) -> int:
+        """Bytes of a network's weights, on disk and compiled.
+
+        Raises:
+            OSError: its file is gone.
+        """
+        return self.get_path(network.digest, network.pattern).with_suffix(".bin").stat().st_size
+
     def make_room(self, wanted: int) -> bool:
         """Remove what was least recently used until a network of `wanted` bytes fits; whether it does."""
         self._folder.mkdir(parents=True, exist_ok=True)

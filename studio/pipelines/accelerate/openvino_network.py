@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.pipelines.accelerate.joined_upsampling import join_upsampling
 from studio.pipelines.accelerate.network_calls import NetworkCall, Shapes
+from studio.pipelines.accelerate.winograd import transform_convolutions
 
 if TYPE_CHECKING:
     import torch
@@ -85,9 +86,9 @@ class CompiledNetwork:
             self._compiled.release_memory()
 
 
-def convert_network(network: Any, call: NetworkCall, path: Path) -> None:
+def convert_network(network: Any, call: NetworkCall, path: Path, transformed: bool = False) -> None:
     """Write `network`, as it answers calls like `call`, to `path` (.xml, with a .bin beside it), for any batch, height,
-    width and number of tokens.
+    width and number of tokens; `transformed` with convolutions in Winograd's form.
 
     OpenVINO's own convert_model is not used: it reports its use to its maker's server.
 
@@ -123,6 +124,8 @@ def convert_network(network: Any, call: NetworkCall, path: Path) -> None:
     model = frontend.convert(frontend.load(decoder))
     model.reshape({place: _loosen_shape(tensor.shape) for place, tensor in enumerate(call.tensors)})
     join_upsampling(model)
+    if transformed:
+        transform_convolutions(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not in 16 bits, even where all weights are such numbers: other constants are not, and the largest error was a
     # thousandth of the values.
