@@ -15,6 +15,7 @@ BENCHMARKS = (
     "growth",
     "overhead",
     "real_size",
+    "same_images",
     "budget",
     "residency",
     "editing",

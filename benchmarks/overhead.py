@@ -118,15 +118,20 @@ def _measure(engine: Engine, store: SettingsStore) -> list[Row]:
 def _measure_accelerated(engine: Engine, store: SettingsStore, bare: Callable[[int], float]) -> Row:
     """The same image with OpenVINO where that is faster, once it is compiled and measured."""
     store.change({"accelerator": "auto"})
-    give_up = time.monotonic() + DEADLINE
     for _ in range(3):  # after them it is compiled, then compiled for this size, then compared
         time_job(engine)
-        while _measure_cpu(lambda: time.sleep(2.0)) > 0.2 and time.monotonic() < give_up:
-            pass
+        settle()
     times = [(bare(STEPS), time_job(engine)) for _ in range(ROUNDS)]
     store.change({"accelerator": "none"})
     theirs, ours = (statistics.median(values) for values in zip(*times, strict=True))
     return Row("the same with the accelerator", ours / theirs, 0.4, note=f"bare {theirs:.2f} s, ours {ours:.2f} s")
+
+
+def settle() -> None:
+    """Wait until this process does nothing in the background."""
+    give_up = time.monotonic() + DEADLINE
+    while _measure_cpu(lambda: time.sleep(2.0)) > 0.2 and time.monotonic() < give_up:
+        pass
 
 
 def _measure_overhead() -> Row:
