@@ -105,12 +105,12 @@ _AUTOMATIC = MappingProxyType(
     }
 )
 
-_UNIPC = MappingProxyType({"final_sigmas_type": "zero", "solver_order": 3, "solver_type": "bh1"})
+_UNIPC_STEPS = MappingProxyType({"solver_order": 3, "solver_type": "bh1"})  # overflows at a last level of 0
 
 _TABLE: Mapping[str, _Sampler] = MappingProxyType(
     {
         **{name: _Sampler(_LEVELS, {"sampler": name}, SCHEDULES, _AUTOMATIC.get(name, "Uniform")) for name in FORMULAS},
-        "UniPC": _Sampler("UniPCMultistepScheduler", _UNIPC, borrows=(_AYS,)),
+        "UniPC": _Sampler("UniPCMultistepScheduler", {"final_sigmas_type": "zero"}, borrows=(_AYS,)),
         "DEIS": _Sampler("DEISMultistepScheduler", {"final_sigmas_type": "zero"}),
         "SA-Solver": _Sampler("SASolverScheduler", {"final_sigmas_type": "zero"}),
         "DDIM": _Sampler("DDIMScheduler", schedules=tuple(_SPACINGS), automatic="DDIM"),
@@ -221,7 +221,7 @@ def _build_timestep_scheduler(sampler: str, row: _Sampler, config: Mapping[str, 
     trained = {key: config[key] for key in _TRAINED_KEYS if config.get(key) is not None}
     if sampler in TIMESTEP_FORMULAS:
         return _build_level_scheduler({**trained, "sampler": sampler, "schedule": "Automatic"})
-    scheduler = _build_scheduler(row.scheduler, {**trained, **_COMMON_CONFIG, **row.flags})
+    scheduler = _build_scheduler(row.scheduler, {**trained, **_COMMON_CONFIG, **row.flags, **_UNIPC_STEPS})
     alphas = scheduler.alphas_cumprod.clamp(min=2**-24)
     levels = (((1 - alphas) / alphas) ** 0.5).tolist()
 
