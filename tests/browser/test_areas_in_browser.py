@@ -53,8 +53,8 @@ def test_areas_are_painted_in_colours_and_survive_a_reload(opener: Opener) -> No
     assert (sky.mask, sky.height) == (None, 0.25)
     painted = kept(served, cat.mask)
     assert painted.size == (96, 64)
-    assert painted.getpixel((9, 32)) == (224, 32, 32, 255)
-    assert painted.getpixel((77, 32)) == (32, 160, 32, 255)
+    for x, colour in ((9, (224, 32, 32, 255)), (77, (32, 160, 32, 255))):  # soft at the edges of a stroke
+        assert painted.getpixel((x, 32)) == pytest.approx(colour, abs=16)
     expect(page.locator("#region-fields .accordion-state")).to_have_text("3 areas")
     page.reload()
     window.ready()

@@ -84,7 +84,9 @@ def operation(page: Page, name: str) -> None:
 
 def stroke(page: Page, editor: str, start: tuple[float, float], end: tuple[float, float]) -> None:
     """A line with the mouse; places as fractions of the shown image."""
-    box = page.locator(f"{editor} .paint-sheet canvas").bounding_box()
+    canvas = page.locator(f"{editor} .paint-sheet canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
     assert box is not None
     (x0, y0), (x1, y1) = ((box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (start, end))
     page.mouse.move(x0, y0)

@@ -13,7 +13,10 @@ import { openProvider } from "../configurations/sub_pages.js";
 const CHECK_MS = 350; // ms without a change before the studio is asked
 /** What the element ids of each form begin with. @type {Record<string, string>} */
 const PREFIXES = { txt2img: "", img2img: "i2i-" };
-const ACCORDIONS = ["loras", "hires", "control", "post", "grid", "make-for", "batch-images", "references", "advanced"];
+const ACCORDIONS = [
+  ...["loras", "hires", "detailer", "region-fields", "control", "post"],
+  ...["grid", "make-for", "batch-images", "references", "advanced"],
+];
 
 /** @typedef {{text: string, remedy: string, changes: Record<string, unknown>}} FormWarning */
 /** @typedef {{title: string, missing: string, reason: string, mayUnlock: boolean}} Lock missing: key or address */
