@@ -336,6 +336,6 @@ def read_rows(house: House, user: str) -> dict[str, list[Any]]:
             found[table] = connection.execute(f"SELECT * FROM {table} WHERE user = ? ORDER BY 1, 2", (user,)).fetchall()
     folder = house.served.studio.settings.folder
     found["files"] = sorted(
-        (str(path), path.read_bytes()) for path in Path(folder).rglob("*") if path.is_file() and user in str(path)
+        (str(path), path.read_bytes()) for path in Path(folder).rglob("*") if path.is_file() and user in path.parts
     )
     return found
