@@ -181,6 +181,17 @@ def test_the_hires_fix_is_a_second_pass(client: httpx.Client, served: RunningStu
     assert "could not find upscaler named none such" in unknown.json()["detail"]
 
 
+def test_the_options_for_token_merging_are_taken(client: httpx.Client, served: RunningStudio) -> None:
+    overrides = {"token_merging_ratio": 0.3, "token_merging_ratio_img2img": 0.5, "token_merging_ratio_hr": 0.4}
+    draw(client, enable_hr=True, hr_upscaler="Latent", override_settings=overrides)
+    request = served.backend.seen[-1][0]
+    assert (request.token_merging_ratio, request.hires.token_merging_ratio) == (0.3, 0.4)
+    draw(client, "img2img", init_images=[encode(make_png())], override_settings=overrides)
+    assert served.backend.seen[-1][0].token_merging_ratio == 0.5
+    draw(client, override_settings={"token_merging_ratio": "much"})
+    assert served.backend.seen[-1][0].token_merging_ratio == 0
+
+
 def test_a_grid_stands_first_where_images_are_saved(client: httpx.Client) -> None:
     answer = draw(client, batch_size=4, save_images=True, seed=1)
     assert [decode_image(text).size for text in answer["images"]] == [(128, 128), *[(64, 64)] * 4]

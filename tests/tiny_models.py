@@ -83,8 +83,9 @@ def _make_scheduler(prediction_type: str) -> Any:
     )
 
 
-def make_tiny_sd15(folder: Path, *, seed: int = 0, prediction_type: str = "epsilon") -> Path:
-    """A StableDiffusionPipeline below `folder`: about 0.3 M parameters, made for 64 px. Returns `folder`."""
+def make_tiny_sd15(folder: Path, *, seed: int = 0, prediction_type: str = "epsilon", **unet: Any) -> Path:
+    """A StableDiffusionPipeline below `folder`: about 0.3 M parameters, made for 64 px; `unet` says what its UNet has
+    else. Returns `folder`."""
     import torch
     from diffusers import StableDiffusionPipeline
 
@@ -92,7 +93,7 @@ def make_tiny_sd15(folder: Path, *, seed: int = 0, prediction_type: str = "epsil
         torch.manual_seed(seed)
         tokenizer = make_tiny_tokenizer(folder)
         pipe = StableDiffusionPipeline(
-            unet=_make_unet(),
+            unet=_make_unet(**unet),
             vae=make_tiny_vae(),
             text_encoder=make_tiny_text_encoder(tokenizer),
             tokenizer=tokenizer,

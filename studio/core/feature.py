@@ -30,6 +30,7 @@ class Feature(StrEnum):
     SAG = "SAG"
     THRESHOLDING = "dynamic thresholding"
     TILES = "tiled diffusion"
+    TOKEN_MERGING = "token merging"  # of UNets with attention at full resolution: Stable Diffusion 1, 2
     SKIP_LAYERS = "skip layers"  # of Stable Diffusion 3
     ENLARGE = "enlarging"  # by a network that was made for the model and lies beside it
     EMBEDDING = "textual inversion"

@@ -109,6 +109,7 @@ class GenerationRequest:
     guidance_rescale: float = 0.0
     pag_scale: float = 0.0
     freeu: str = ""
+    token_merging_ratio: float = 0.0
     sag_scale: float = 0.0
     sag_blur: float = 2.0
     mimic_scale: float = 0.0

@@ -46,6 +46,7 @@ class Hires:
     steps: int | None = None
     strength: float = 0.7
     guidance: float | None = None
+    token_merging_ratio: float | None = None
     prompt: str = ""
     negative_prompt: str = ""
     sampler: str | None = None

@@ -65,6 +65,16 @@ def read_input_channels(weight: WeightFile) -> int:
     return next((shapes[name][1] for name in names if name in shapes), 0)
 
 
+def _attends_to_all_places(weight: WeightFile) -> bool:
+    """Whether the UNet has attention at the latents' full resolution, as Stable Diffusion 1 and 2 have."""
+    if weight.is_folder:
+        kinds = read_component_config(weight.path, "unet").get("down_block_types") or [""]
+        return str(kinds[0]).startswith("CrossAttn")
+    header = _parts.get_header(weight)
+    names = ("input_blocks.1.1.norm.weight", "down_blocks.0.attentions.0.norm.weight")
+    return header is not None and _parts.has_any(header, *names)
+
+
 @dataclass(frozen=True)
 class UNetTraining:
     """The task of a UNet by its input channels: the place in `classes` of its pipeline, and what a model says
@@ -83,11 +93,12 @@ class UNetTraining:
 def detect_training(weight: WeightFile) -> UNetTraining:
     """Text to image and all that can be made of it; masks only; or instructions only."""
     channels = read_input_channels(weight)
+    missing = set[Feature]() if _attends_to_all_places(weight) else {Feature.TOKEN_MERGING}
     if channels == _INPAINT_CHANNELS:
-        return UNetTraining(1, _parts.MASKED_TASKS, _parts.INPAINT_FEATURES)
+        return UNetTraining(1, _parts.MASKED_TASKS, _parts.INPAINT_FEATURES - missing)
     if channels == _INSTRUCT_CHANNELS:
         return UNetTraining(2, frozenset({Task.EDIT}), _parts.INSTRUCT_FEATURES, _parts.IGNORES_SYNTAX)
-    return UNetTraining()
+    return UNetTraining(features=_parts.FEATURES - missing)
 
 
 def load_unet(weight: WeightFile, options: LoadOptions, config: Path) -> dict[str, Any]:

@@ -43,6 +43,7 @@ NON_CLIP_FEATURES = FEATURES - {
     Feature.SAG,
     Feature.THRESHOLDING,
     Feature.TILES,
+    Feature.TOKEN_MERGING,
 }
 """Features of families whose text encoder is not CLIP alone."""
 MASKED_TASKS = frozenset(

@@ -21,7 +21,7 @@ _CLASSES = (
     "StableDiffusionXLInstructPix2PixPipeline",
 )
 _REFINER_CLASS = "StableDiffusionXLImg2ImgPipeline"
-_REFINER_FEATURES = _parts.INPAINT_FEATURES - {Feature.LORA, Feature.EMBEDDING}
+_REFINER_FEATURES = _parts.INPAINT_FEATURES - {Feature.LORA, Feature.EMBEDDING, Feature.TOKEN_MERGING}
 _REFINER_NOTE = "A refiner: it generates the last part of another model's images, or changes images."
 _TRAINED = (
     (1024, 1024),

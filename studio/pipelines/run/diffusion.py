@@ -27,6 +27,7 @@ from studio.pipelines.run.samplers import make_scheduler
 from studio.pipelines.run.seamless import wrap_edges
 from studio.pipelines.run.self_attention_guidance import guide_by_self_attention
 from studio.pipelines.run.skip_layers import guide_by_skipped_layers
+from studio.pipelines.run.token_merging import merge_tokens
 
 
 class Progress:
@@ -186,6 +187,8 @@ def _list_network_changes(pipe: Any, task: Pass) -> Iterator[AbstractContextMana
         yield threshold_guidance(pipe.unet, pipe.scheduler, request, len(task.seeds))
     if request.freeu:
         yield apply_freeu(pipe.unet, request.freeu)
+    if request.token_merging_ratio:
+        yield merge_tokens(pipe.unet, request.token_merging_ratio)
     if request.tiling:
         refined = [task.refiner.pipe.unet] if task.refiner is not None else []
         yield wrap_edges(pipe.unet, pipe.vae, *refined)

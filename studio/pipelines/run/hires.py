@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from studio.core.errors import InvalidRequest
+from studio.core.feature import Feature
 from studio.core.model import Model
 from studio.core.request import GenerationRequest, Hires
 
@@ -37,6 +38,7 @@ def build_second_request(request: GenerationRequest, hires: Hires, first: Model,
     known = model.sampling.combinations
     if hires.sampler is None and sampler is not None and known and sampler not in known:
         sampler = None  # the other checkpoint's family lacks the first pass's sampler
+    merged = hires.token_merging_ratio or request.token_merging_ratio
     schedule = hires.schedule or (request.schedule if sampler == request.sampler else None)
     return request.replace(
         model=model.id,
@@ -46,6 +48,7 @@ def build_second_request(request: GenerationRequest, hires: Hires, first: Model,
         prompt=hires.prompt or request.prompt,
         negative_prompt=hires.negative_prompt or request.negative_prompt,
         guidance=request.guidance if hires.guidance is None else hires.guidance,
+        token_merging_ratio=merged if Feature.TOKEN_MERGING in model.features else 0.0,
         sampler=sampler,
         schedule=schedule,
         hires=None,

@@ -85,7 +85,9 @@ class PassPlan:
         attends = self.request.regions is not None and self.request.region_mode is RegionMode.ATTENTION
         request = self.request
         guides = request.pag_scale or request.sag_scale or request.skip_layers
-        return bool(attends or self.region_loras or request.tiling or request.freeu or guides)
+        return bool(
+            attends or self.region_loras or request.tiling or request.freeu or guides or request.token_merging_ratio
+        )
 
     @property
     def size(self) -> tuple[int, int]:

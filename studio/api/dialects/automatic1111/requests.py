@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -81,6 +82,7 @@ class RequestBuilder:
         request = self._build_common(body, Task.TXT2IMG).replace(strength=None)
         if body.enable_hr:
             request = _add_hires(request, body, self._list_models())
+            request = _merge_tokens_in_hires(request, self._choose_options(body))
         return self._finish(request, body)
 
     def build_img2img(self, body: Img2ImgBody) -> BuiltRequest:
@@ -144,6 +146,7 @@ class RequestBuilder:
             clip_skip=self._read_clip_skip(chosen),
             vae=self._read_vae(chosen),
             tiling=bool(body.tiling),
+            token_merging_ratio=_read_token_merging(chosen, task),
             **self._read_refiner(body),
             control=tuple(one.unit for one in self._read_scripts(body)),
             then=self._build_face_step(body, chosen),
@@ -355,6 +358,20 @@ def _add_hires(request: GenerationRequest, body: Txt2ImgBody, models: Sequence[M
             model=_read_hires_model(body, models),
         )
     )
+
+
+def _read_token_merging(chosen: Mapping[str, Any], task: Task) -> float:
+    """The option for image to image wins there, where it is not 0."""
+    own = chosen.get("token_merging_ratio_img2img") if task is Task.IMG2IMG else 0
+    ratio = own or chosen.get("token_merging_ratio")
+    return float(ratio) if isinstance(ratio, int | float) else 0.0
+
+
+def _merge_tokens_in_hires(request: GenerationRequest, chosen: Mapping[str, Any]) -> GenerationRequest:
+    ratio = chosen.get("token_merging_ratio_hr")
+    if request.hires is None or not isinstance(ratio, int | float) or not ratio:
+        return request
+    return request.replace(hires=dataclasses.replace(request.hires, token_merging_ratio=float(ratio)))
 
 
 def _read_hires_model(body: Txt2ImgBody, models: Sequence[Model]) -> str | None:
