@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from studio.core.errors import InvalidRequest
+from studio.pipelines.run.cfg_plus_plus import split_guidance
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS, FLOW_SAMPLERS, make_scheduler
 from tests.local_models import EMBEDDED, FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
 
@@ -62,8 +64,8 @@ def test_draws_on_the_embedded_model(embedded, drawn, sampler: str, schedule: st
 def test_samplers_differ(drawn) -> None:
     same = [(a, b) for a in drawn for b in drawn if a < b and np.array_equal(drawn[a], drawn[b])]
     # DDPM's ancestral step and Euler a are one process in two coordinates; after rounding they may agree to the byte.
-    # Below 20 steps Restart never restarts: it is Heun's method then.
-    assert set(same) <= {("DDPM", "Euler a"), ("Heun", "Restart")}, same
+    # Without guidance CFG++ is DDIM. Below 20 steps Restart never restarts: it is Heun's method then.
+    assert set(same) <= {("DDPM", "Euler a"), ("Heun", "Restart"), ("DDIM", "DDIM CFG++")}, same
 
 
 @pytest.mark.parametrize(("sampler", "schedule"), [(s, x) for s, schedules in FLOW_SAMPLERS.items() for x in schedules])
@@ -202,6 +204,40 @@ def test_plms_on_automatic_walks_the_timesteps_of_automatic1111() -> None:
     assert np.allclose(found, latents, rtol=1e-3, atol=1e-4)
 
 
+def test_cfg_plus_plus_adds_the_noise_back_that_is_seen_without_the_prompt() -> None:
+    """AUTOMATIC1111's `ddim_cfgpp`: a scale of 5 is 0.4, and the noise is the negative prompt's."""
+    import torch
+
+    scheduler = make_scheduler("DDIM CFG++", "Automatic", SD15)
+    scheduler.set_timesteps(10)
+    latents = torch.randn((1, 4, 4, 4), generator=torch.Generator().manual_seed(3)) * scheduler.init_noise_sigma
+    unet = SimpleNamespace(forward=lambda sample, timestep, return_dict: (torch.cat([sample[:1] / 3, sample[1:] / 2]),))
+    with split_guidance(unet, scheduler, 1):
+        for timestep in scheduler.timesteps:
+            seen = scheduler.scale_model_input(torch.cat([latents] * 2), timestep)
+            negative, positive = unet.forward(seen, timestep, return_dict=False)[0].chunk(2)
+            guided = negative + 5 * (positive - negative)
+            latents = scheduler.step(guided, timestep, latents, return_dict=False)[0]
+    alphas, expected = compute_alphas(), draw_unit_noise()
+    for now, then in itertools.pairwise([901, 801, 701, 601, 501, 401, 301, 201, 101, 1]):
+        noise = expected / 3 + 5 / 12.5 * (expected / 2 - expected / 3)
+        clean = (expected - (1 - alphas[now]) ** 0.5 * noise) / alphas[now] ** 0.5
+        expected = alphas[then] ** 0.5 * clean + (1 - alphas[then]) ** 0.5 * expected / 3
+    assert np.allclose(latents.double().numpy(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_cfg_plus_plus_is_ddim_without_guidance_and_another_sampler_with_it(embedded) -> None:
+    assert np.array_equal(walk("DDIM CFG++", 10)[1], walk("DDIM", 10)[1])
+    backend, settings = embedded
+
+    def draw(sampler: str, guidance: float) -> bytes:
+        request = make_request("embedded", steps=6, guidance=guidance, sampler=sampler)
+        return backend.render(request, make_seeds(1), RecordingContext(settings))[0].image.tobytes()
+
+    drawn = {draw(sampler, guidance) for sampler in ("DDIM", "DDIM CFG++") for guidance in (3.0, 9.0)}
+    assert len(drawn) == 4
+
+
 @pytest.mark.parametrize("sampler", ["DDIM", "PLMS"])
 def test_an_image_drawn_over_takes_the_last_timesteps(sampler: str) -> None:
     """Half the steps of a model that knows the answer arrive at it."""
@@ -231,14 +267,16 @@ def test_unipc_on_automatic_ends_at_the_lowest_level_of_the_checkpoint() -> None
 def test_a_recipe_of_automatic1111_names_no_schedule_for_what_has_timesteps_of_its_own() -> None:
     from studio.core.infotext import parse_infotext
 
-    for sampler in ("DDIM", "PLMS", "UniPC"):
+    for sampler in ("DDIM", "DDIM CFG++", "PLMS", "UniPC"):
         text = f"a\nSteps: 20, Sampler: {sampler}, Schedule type: Karras, Seed: 5, Size: 64x64, Version: v1.10.1"
         assert (parse_infotext(text).request.sampler, parse_infotext(text).request.schedule) == (sampler, None)
+        if sampler == "DDIM CFG++":
+            continue  # it has no other steps here either
         own = text.replace("v1.10.1", "easel 0.1")
         assert parse_infotext(own).request.schedule == "Karras"
 
 
-@pytest.mark.parametrize("sampler", ["DDIM", "PLMS", "UniPC"])
+@pytest.mark.parametrize("sampler", ["DDIM", "DDIM CFG++", "PLMS", "UniPC"])
 @pytest.mark.parametrize("steps", [1, 2, 7, 20, 150, 1000])
 def test_there_is_a_timestep_for_every_step_that_a_pipeline_may_begin_with(sampler: str, steps: int) -> None:
     scheduler = make_scheduler(sampler, "Automatic", SD15)

@@ -21,7 +21,7 @@ _SDNEXT_KEYS = {  # in AUTOMATIC1111's words
 
 _GPU_VERSIONS = re.compile(r"v?1\.\d|f\d|neo|classic|reforge", re.IGNORECASE)  # of AUTOMATIC1111 and the forks of Forge
 _OTHER_PROGRAMS = ("App", "Created Date", "Civitai resources")  # SD.Next, Civitai's own generator
-_OVER_TIMESTEPS = ("DDIM", "PLMS", "UniPC")  # what AUTOMATIC1111 runs without regard to the schedule
+_OVER_TIMESTEPS = ("DDIM", "DDIM CFG++", "PLMS", "UniPC")  # what AUTOMATIC1111 runs without regard to the schedule
 _NOISE_SOURCES = {"cpu": NoiseSource.CPU, "gpu": NoiseSource.NV, "cuda": NoiseSource.NV}
 
 

@@ -55,6 +55,8 @@ SAMPLERS = {  # by the names of InvokeAI, NovelAI, Easy Diffusion, SD.Next and o
     "dpmpp_2s_a": "DPM++ 2S a",
     "dpm++2s_a": "DPM++ 2S a",
     "ddim_v3": "DDIM",
+    "ddim_cfgpp": "DDIM CFG++",
+    "ddim cfg++": "DDIM CFG++",
     "unipc": "UniPC",
     "unipc_tu": "UniPC",
     "unipc_snr": "UniPC",

@@ -16,6 +16,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.pipelines import device_memory
 from studio.pipelines.run import conditioning, finite_values, noise
+from studio.pipelines.run.cfg_plus_plus import split_guidance
 from studio.pipelines.run.dynamic_threshold import threshold_guidance
 from studio.pipelines.run.freeu import apply_freeu
 from studio.pipelines.run.guidance_rescale import rescale_guidance
@@ -192,6 +193,8 @@ def _list_network_changes(pipe: Any, task: Pass) -> Iterator[AbstractContextMana
     if request.tiling:
         refined = [task.refiner.pipe.unet] if task.refiner is not None else []
         yield wrap_edges(pipe.unet, pipe.vae, *refined)
+    if getattr(pipe.scheduler, "needs_unguided", False):  # around all else that guides
+        yield split_guidance(pipe.unet, pipe.scheduler, len(task.seeds))
 
 
 def _encode(

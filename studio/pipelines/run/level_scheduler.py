@@ -42,6 +42,7 @@ class LevelScheduler:
         self.noise_sampler_seed: Sequence[int] | None = None
         self.batch_positions: Sequence[int] | None = None
         self.clean: torch.Tensor | None = None
+        self.unguided: torch.Tensor | None = None  # what the model answered without the prompt, for the coming step
         self.set_timesteps(20)
 
     @property
@@ -53,6 +54,11 @@ class LevelScheduler:
         if self._over_timesteps or (self.batch_positions is not None and highest):
             return _compute_spread(level)
         return level
+
+    @property
+    def needs_unguided(self) -> bool:
+        """Whether the steps need what the model answers without the prompt, as `unguided`."""
+        return self._formula.unguided_slope
 
     @property
     def step_index(self) -> int | None:
@@ -126,18 +132,26 @@ class LevelScheduler:
         """
         call = self._find_call(timestep)
         exact = self._restore_precision(sample)
-        self.clean = self._predict_clean(model_output.float(), exact, self._called[call])
+        clean = self.clean = self._predict_clean(model_output.float(), exact, self._called[call])
         if self._steps is None:
             self._start(exact, call, generator)
         assert self._steps is not None
         try:
-            latents, _ = self._steps.send((exact, self.clean))
+            latents, _ = self._steps.send((self._move_slope(exact, clean, call), clean))
         except StopIteration as end:
             latents = end.value / _compute_spread(self._levels[-1]) if self._over_timesteps else end.value
         self._exact = latents
         self._calls_done = call + 1
         latents = latents.to(sample.dtype)
-        return SimpleNamespace(prev_sample=latents, pred_original_sample=self.clean) if return_dict else (latents,)
+        return SimpleNamespace(prev_sample=latents, pred_original_sample=clean) if return_dict else (latents,)
+
+    def _move_slope(self, latents: torch.Tensor, clean: torch.Tensor, call: int) -> torch.Tensor:
+        """The latents from which the way to the clean ones has the direction of the way to those without the prompt,
+        where the model's answer without it is known; a call that moves nothing leaves them."""
+        unguided, self.unguided = self.unguided, None
+        if unguided is None or self.sigmas[call] == self.sigmas[call + 1]:
+            return latents
+        return latents + clean - self._predict_clean(unguided.float(), latents, self._called[call])
 
     def _start(self, latents: torch.Tensor, call: int, generator: Any) -> None:
         from diffusers.utils.torch_utils import randn_tensor

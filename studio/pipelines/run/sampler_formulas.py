@@ -402,7 +402,8 @@ class SamplerFormula:
     depends on the levels and the seed alone; `drop_level` counts one level more and leaves out the last but one. With
     `second_order` prompt editing counts two calls a step, as A1111 does for these. `full_range` takes all levels of the
     checkpoint whatever the schedule, which then says only how strong the first noise is. With `resume` an image that is
-    drawn over takes that formula, from the level before its first call on.
+    drawn over takes that formula, from the level before its first call on. With `unguided_slope` noise is added back
+    along the prediction without the prompt (CFG++).
     """
 
     formula: Formula
@@ -412,6 +413,7 @@ class SamplerFormula:
     second_order: bool = False
     full_range: bool = False
     resume: Formula | None = None
+    unguided_slope: bool = False
 
 
 FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
@@ -439,7 +441,11 @@ FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
 """Sampler -> its formula."""
 
 TIMESTEP_FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
-    {"DDIM": SamplerFormula(sample_euler), "PLMS": SamplerFormula(sample_plms, resume=resume_plms)}
+    {
+        "DDIM": SamplerFormula(sample_euler),
+        "DDIM CFG++": SamplerFormula(sample_euler, unguided_slope=True),
+        "PLMS": SamplerFormula(sample_plms, resume=resume_plms),
+    }
 )
 """Samplers that AUTOMATIC1111 runs over timesteps of their own, whatever the schedule, from unit noise and to latents
 of unit spread."""

@@ -114,6 +114,7 @@ _TABLE: Mapping[str, _Sampler] = MappingProxyType(
         "DEIS": _Sampler("DEISMultistepScheduler", {"final_sigmas_type": "zero"}),
         "SA-Solver": _Sampler("SASolverScheduler", {"final_sigmas_type": "zero"}),
         "DDIM": _Sampler("DDIMScheduler", schedules=tuple(_SPACINGS), automatic="DDIM"),
+        "DDIM CFG++": _Sampler(_LEVELS, schedules=()),
         "DDPM": _Sampler(
             "DDPMScheduler", {"variance_type": "fixed_small"}, schedules=tuple(_SPACINGS), automatic="DDIM"
         ),
