@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from studio.pipelines.run.noise_levels import SCHEDULES, compute_levels
-from studio.pipelines.run.sampler_formulas import FORMULAS, Steps
+from studio.pipelines.run.noise_levels import SCHEDULES, compute_levels, find_timestep
+from studio.pipelines.run.sampler_formulas import ADAPTIVE_FORMULAS, FORMULAS, Steps
 from studio.pipelines.run.samplers import make_scheduler
 from tests.test_samplers import SD15
 
@@ -37,6 +37,8 @@ def run(scheduler: Any, steps: int, seeds: list[int], *, begin: int = 0, latents
     if latents is None:
         latents = torch.stack([torch.randn(SHAPE, generator=source) for source in sources]) * scheduler.init_noise_sigma
     for index, timestep in enumerate(scheduler.timesteps[begin * scheduler.order :]):
+        if getattr(scheduler, "is_finished", False):
+            break
         level = float(scheduler.sigmas[begin * scheduler.order + index])
         scaled = scheduler.scale_model_input(latents, timestep)
         assert torch.allclose(scaled, latents / (level**2 + 1) ** 0.5)
@@ -114,6 +116,57 @@ def test_half_precision_is_rounded_once_and_not_at_every_step(sampler: str) -> N
         latents = scheduler.step(output, timestep, latents, generator=[source], return_dict=False)[0]
         latents = latents.half() if index else latents.float().half()
     assert float((latents.float() - exact).norm() / exact.norm()) < 5e-3
+
+
+def test_adaptive_steps_are_those_of_the_formula_wherever_they_begin() -> None:
+    """From the whole range, and for an image that is drawn over from a schedule's level to its last but one."""
+    import torch
+
+    for begin in (0, 6):
+        scheduler = make_scheduler("DPM adaptive", "Karras", SD15)
+        scheduler.set_timesteps(12)
+        high, low = (scheduler._trained[-1], scheduler._trained[0]) if not begin else scheduler.sigmas[[6, 11]].tolist()
+        source = torch.Generator().manual_seed(3)
+        first = torch.randn((1, *SHAPE), generator=torch.Generator().manual_seed(1)) * high
+        made = run(scheduler, 12, [3], begin=begin, latents=first) if begin else run(scheduler, 12, [3])
+        if not begin:
+            first = torch.randn((1, *SHAPE), generator=source) * scheduler.init_noise_sigma
+        formula = ADAPTIVE_FORMULAS["DPM adaptive"].formula
+        steps = formula(first, [high, low], lambda now, then, source=source: torch.randn((1, *SHAPE), generator=source))
+        assert torch.allclose(made, follow(steps), atol=1e-4)
+        assert scheduler.is_finished
+
+
+def test_adaptive_steps_are_short_where_the_model_changes_and_reach_the_end() -> None:
+    """The share that is done grows to 1, and a model that gives no numbers ends the run."""
+    import torch
+
+    scheduler = make_scheduler("DPM adaptive", "Karras", SD15)
+    scheduler.set_timesteps(12)
+    latents = torch.randn((1, *SHAPE), generator=torch.Generator().manual_seed(1)) * scheduler.init_noise_sigma
+    shares, levels = [], []
+    for timestep in scheduler.timesteps:
+        level = float(scheduler.sigmas[len(shares)])
+        output = (latents - predict_clean(latents, level)) / level
+        latents = scheduler.step(output, timestep, latents, generator=torch.Generator(), return_dict=False)[0]
+        shares.append(scheduler.share_done)
+        levels.append(level)
+        if scheduler.is_finished:
+            break
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert len(shares) % 3 == 0
+    assert [round(float(one), 2) for one in scheduler.timesteps[: len(levels)]] == [
+        round(find_timestep(level, scheduler._trained), 2) for level in levels
+    ]
+    kept = scheduler.step(latents, scheduler.timesteps[-1], latents, return_dict=False)[0]
+    assert torch.equal(kept, latents), "calls after the end change nothing"
+    broken = make_scheduler("DPM adaptive", "Karras", SD15)
+    broken.set_timesteps(12)
+    for timestep in broken.timesteps[:6]:
+        if not broken.is_finished:
+            broken.step(latents * float("nan"), timestep, latents, generator=torch.Generator())
+    assert broken.is_finished
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -9,8 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from studio.core.errors import InvalidRequest
+from studio.core.task import Task
+from studio.pipelines.families._clip import UNetTraining
 from studio.pipelines.run.cfg_plus_plus import split_guidance
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS, FLOW_SAMPLERS, make_scheduler
 from tests.local_models import EMBEDDED, FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
@@ -224,6 +227,40 @@ def test_cfg_plus_plus_adds_the_noise_back_that_is_seen_without_the_prompt() -> 
         clean = (expected - (1 - alphas[now]) ** 0.5 * noise) / alphas[now] ** 0.5
         expected = alphas[then] ** 0.5 * clean + (1 - alphas[then]) ** 0.5 * expected / 3
     assert np.allclose(latents.double().numpy(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_adaptive_steps_do_not_depend_on_the_images_beside(embedded) -> None:
+    backend, settings = embedded
+
+    def draw(*seeds: int) -> list[bytes]:
+        request = make_request("embedded", guidance=3.0, sampler="DPM adaptive", batch_size=len(seeds))
+        drawn = backend.render(request, make_seeds(*seeds), RecordingContext(settings))
+        return [one.image.tobytes() for one in drawn]
+
+    assert draw(1, 2) == [*draw(1), *draw(2)]
+
+
+def test_adaptive_steps_draw_over_an_image_as_far_as_asked(embedded) -> None:
+    backend, settings = embedded
+    source = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
+
+    def measure_change(strength: float) -> float:
+        ctx = RecordingContext(settings, images={"source": source})
+        request = make_request(
+            "embedded", task=Task.IMG2IMG, source="source", steps=10, sampler="DPM adaptive", strength=strength
+        )
+        drawn = backend.render(request, make_seeds(1), ctx)[0].image
+        steps = [done for done, _ in ctx.steps]
+        assert steps == sorted(steps)
+        assert ctx.steps[-1][0] == ctx.steps[-1][1]
+        return float(np.abs(np.asarray(drawn, dtype=float) - np.asarray(source, dtype=float)).mean())
+
+    assert measure_change(0.3) < measure_change(0.9)
+
+
+def test_checkpoints_for_instructions_have_no_sampler_that_their_pipeline_cannot_follow() -> None:
+    assert set(DIFFUSION_SAMPLERS) - set(UNetTraining(place=2).combinations) == {"DPM adaptive", "DDIM CFG++"}
+    assert UNetTraining().combinations == dict(DIFFUSION_SAMPLERS)
 
 
 def test_cfg_plus_plus_is_ddim_without_guidance_and_another_sampler_with_it(embedded) -> None:

@@ -31,7 +31,9 @@ NAMES = {
     "DPM++ 2M SDE Heun": "dpmpp_2m_sde",
     "DPM++ 3M SDE": "dpmpp_3m_sde",
     "DPM fast": "dpm_fast",
+    "DPM adaptive": "dpm_adaptive",
 }
+FULL_RANGE = ("DPM fast", "DPM adaptive")
 ONE_LEVEL_MORE = ("DPM2", "DPM2 a", "DPM++ 3M SDE")
 
 
@@ -89,13 +91,14 @@ def run_sampler(sampling: Any, name: str, levels: Any, trained: Any) -> list[lis
     if "SDE" in name:
         positive = levels[levels > 0].min()
         extra["noise_sampler"] = sampling.BrownianTreeNoiseSampler(x, positive, levels.max(), seed=list(SEEDS))
-    elif name.endswith(" a") or name == "DPM fast":
+    elif name.endswith(" a") or name in FULL_RANGE:
         extra["noise_sampler"] = draw
     if name == "DPM++ 2M SDE Heun":
         extra["solver_type"] = "heun"
     function = getattr(sampling, f"sample_{NAMES[name]}")
-    if name == "DPM fast":
-        last = function(predict_clean, x, trained[0].item(), levels[0].item(), len(levels) - 1, eta=1.0, **extra)
+    if name in FULL_RANGE:
+        steps = [len(levels) - 1] if name == "DPM fast" else []
+        last = function(predict_clean, x, trained[0].item(), levels[0].item(), *steps, eta=1.0, **extra)
     else:
         last = function(predict_clean, x, levels, **extra)
     return [part.flatten().tolist() for part in last]
@@ -111,7 +114,7 @@ def main() -> None:
     trained = ((1 - alphas) / alphas) ** 0.5
     rows = []
     for name in NAMES:
-        for schedule in SCHEDULES if name != "DPM fast" else SCHEDULES[:1]:
+        for schedule in SCHEDULES[:1] if name in FULL_RANGE else SCHEDULES:
             for steps in STEPS:
                 levels = make_levels(sampling, schedule, steps + (name in ONE_LEVEL_MORE), trained)
                 if name in ONE_LEVEL_MORE:

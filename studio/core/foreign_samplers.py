@@ -13,6 +13,7 @@ COMFYUI_SAMPLERS = {  # by the names of ComfyUI, which Fooocus and SwarmUI have 
     "dpm_2": "DPM2",
     "dpm_2_ancestral": "DPM2 a",
     "dpm_fast": "DPM fast",
+    "dpm_adaptive": "DPM adaptive",
     "dpmpp_2s_ancestral": "DPM++ 2S a",
     "dpmpp_sde": "DPM++ SDE",
     "dpmpp_sde_gpu": "DPM++ SDE",

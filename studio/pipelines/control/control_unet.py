@@ -161,8 +161,7 @@ class _Forward:
     def __call__(
         self, sample: Any, timestep: Any, *, encoder_hidden_states: Any, added_cond_kwargs: Any = None, **rest: Any
     ) -> Any:
-        steps = self._pipe.num_timesteps
-        step, self._calls = self._calls % steps, self._calls + 1
+        step, steps = self._count_step()
         ours = {k: v for k, v in (added_cond_kwargs or {}).items() if k in ("text_embeds", "time_ids")} or None
         rows = UNetInputs(sample, timestep, encoder_hidden_states, ours)
         against = self._images if self._pipe.do_classifier_free_guidance else 0
@@ -178,6 +177,13 @@ class _Forward:
         return self._forward(
             sample, timestep, encoder_hidden_states=encoder_hidden_states, added_cond_kwargs=added_cond_kwargs, **rest
         )
+
+    def _count_step(self) -> tuple[int, int]:
+        """The number of this call, from 0, and of all; thousandths where the sampler chooses its steps by itself."""
+        steps = self._pipe.num_timesteps
+        step, self._calls = self._calls % steps, self._calls + 1
+        share = getattr(self._pipe.scheduler, "share_done", None)
+        return (step, steps) if share is None else (int(share * 1000), 1000)
 
     @staticmethod
     def _compute_residuals(one: LoadedUnit, rows: UNetInputs, against: int) -> tuple[list[Any], Any]:

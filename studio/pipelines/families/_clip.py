@@ -15,6 +15,8 @@ from studio.core.weight_reading import read_tensors_below, use_lowercase_ending
 from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.catalog.model_folders import read_component_config
 from studio.pipelines.families import _parts
+from studio.pipelines.run.sampler_formulas import ADAPTIVE_FORMULAS
+from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _TEXT_TO_IMAGE, _INPAINT, _INSTRUCT = (
     "StableDiffusionPipeline",
@@ -23,6 +25,7 @@ _TEXT_TO_IMAGE, _INPAINT, _INSTRUCT = (
 )
 PIPELINE_CLASSES = (_TEXT_TO_IMAGE, "StableDiffusionPAGPipeline", _INPAINT, _INSTRUCT)
 _INPAINT_CHANNELS, _INSTRUCT_CHANNELS = 9, 8
+_INSTRUCT_PLACE = 2
 _CONTEXT = (
     "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
     "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight",
@@ -85,6 +88,13 @@ class UNetTraining:
     features: frozenset[Feature] = _parts.FEATURES
     ignores: str = ""
 
+    @property
+    def combinations(self) -> dict[str, tuple[str, ...]]:
+        """The samplers and their schedules. The pipeline for instructions cannot end before its last timestep, and is
+        guided in two directions."""
+        left_out = (*ADAPTIVE_FORMULAS, "DDIM CFG++") if self.place == _INSTRUCT_PLACE else ()
+        return {name: schedules for name, schedules in DIFFUSION_SAMPLERS.items() if name not in left_out}
+
     def pick_class(self, classes: tuple[str, str, str]) -> str:
         """The one of (text to image, inpainting, instructions)."""
         return classes[self.place]
@@ -97,7 +107,7 @@ def detect_training(weight: WeightFile) -> UNetTraining:
     if channels == _INPAINT_CHANNELS:
         return UNetTraining(1, _parts.MASKED_TASKS, _parts.INPAINT_FEATURES - missing)
     if channels == _INSTRUCT_CHANNELS:
-        return UNetTraining(2, frozenset({Task.EDIT}), _parts.INSTRUCT_FEATURES, _parts.IGNORES_SYNTAX)
+        return UNetTraining(_INSTRUCT_PLACE, frozenset({Task.EDIT}), _parts.INSTRUCT_FEATURES, _parts.IGNORES_SYNTAX)
     return UNetTraining(features=_parts.FEATURES - missing)
 
 

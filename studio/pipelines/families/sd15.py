@@ -11,7 +11,6 @@ from studio.core.task import Task
 from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.catalog.model_folders import find_model_upscaler
 from studio.pipelines.families import _clip, _few_steps, _parts
-from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _EMBEDDED = "embedded"
 
@@ -31,7 +30,7 @@ def _describe_sd15(weight: WeightFile) -> Model:
         guidance=3.0 if embedded else 7.0,
         sampler="DPM++ 2M",
         enlarge=enlarges,
-        combinations=dict(DIFFUSION_SAMPLERS),
+        combinations=trained.combinations,
     )
     return Model(
         id=weight.name,

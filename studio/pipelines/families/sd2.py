@@ -15,7 +15,6 @@ from studio.core.model import Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.families import _clip, _few_steps, _parts
-from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _NOTE = (
     'Treated as a {side} px model that predicts {what}. If images are noise, put a file "{stem}.json" with'
@@ -46,7 +45,7 @@ def _describe_sd2(weight: WeightFile) -> Model:
         side = 768 if v else 512
         what, other = ("v", "epsilon") if v else ("the noise", "v_prediction")
         note = _NOTE.format(side=side, what=what, stem=weight.path.stem, other=other)
-    sampling = Sampling(steps=20, guidance=7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS))
+    sampling = Sampling(steps=20, guidance=7.0, sampler="DPM++ 2M", combinations=trained.combinations)
     return Model(
         id=weight.name,
         title=weight.name,

@@ -13,7 +13,6 @@ from studio.core.task import Task
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.catalog.model_folders import read_json
 from studio.pipelines.families import _clip, _few_steps, _parts
-from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _CLASSES = (
     "StableDiffusionXLPipeline",
@@ -76,7 +75,7 @@ def _describe_sdxl(weight: WeightFile) -> Model:
         sizes = _SIZES if side == 1024 else _clip.build_clip_sizes(side)
     elif _TURBO.search(weight.path.stem.lower()):
         sizes = _clip.build_clip_sizes(512)
-    sampling = Sampling(steps=25, guidance=6.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS))
+    sampling = Sampling(steps=25, guidance=6.0, sampler="DPM++ 2M", combinations=trained.combinations)
     return Model(
         id=weight.name,
         title=weight.name,

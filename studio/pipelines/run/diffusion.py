@@ -226,7 +226,10 @@ def _make_step_callback(
     def after_step(_: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         calls = getattr(pipe, "num_timesteps", task.steps)  # samplers of second order call the model twice a step
         shown = preview if preview is not None and can_show(pipe, tensors["latents"]) else None
-        progress.step((index + 1) * task.steps // calls, shown)
+        share = getattr(pipe.scheduler, "share_done", None)  # of samplers that choose their steps by themselves
+        progress.step((index + 1) * task.steps // calls if share is None else int(share * task.steps), shown)
+        if getattr(pipe.scheduler, "is_finished", False):
+            pipe._interrupt = True  # the pipeline leaves the timesteps out that are not needed
         changed = conditions.at_call(index + 1) if conditions is not None and index + 1 < calls else None
         return changed or {}
 

@@ -7,7 +7,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from studio.pipelines.run.noise_levels import compute_levels, find_timestep, make_timestep_levels
-from studio.pipelines.run.sampler_formulas import FORMULAS, TIMESTEP_FORMULAS, Steps, make_karras_levels
+from studio.pipelines.run.sampler_formulas import (
+    ADAPTIVE_FORMULAS,
+    FORMULAS,
+    TIMESTEP_FORMULAS,
+    Steps,
+    make_karras_levels,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +30,7 @@ class LevelScheduler:
         """Take the sampler and schedule by name, and of a checkpoint's scheduler config its betas and prediction type.
 
         Raises:
-            KeyError: a sampler that FORMULAS and TIMESTEP_FORMULAS lack, or a schedule that SCHEDULES lacks.
+            KeyError: a sampler that has no formula, or a schedule that SCHEDULES lacks.
         """
         from diffusers.configuration_utils import FrozenDict
         from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
@@ -36,7 +42,7 @@ class LevelScheduler:
         self.alphas_cumprod = euler.alphas_cumprod
         self._trained: list[float] = (((1 - self.alphas_cumprod) / self.alphas_cumprod) ** 0.5).tolist()
         self._over_timesteps = sampler in TIMESTEP_FORMULAS
-        self._formula = (TIMESTEP_FORMULAS if self._over_timesteps else FORMULAS)[sampler]
+        self._formula = {**FORMULAS, **TIMESTEP_FORMULAS, **ADAPTIVE_FORMULAS}[sampler]
         self.order = max(1, self._formula.calls)
         self.prompt_calls = 2 if self._formula.second_order else 1
         self.noise_sampler_seed: Sequence[int] | None = None
@@ -137,13 +143,18 @@ class LevelScheduler:
             self._start(exact, call, generator)
         assert self._steps is not None
         try:
-            latents, _ = self._steps.send((self._move_slope(exact, clean, call), clean))
+            latents, level = self._steps.send((self._move_slope(exact, clean, call), clean))
+            self._plan_call(call + 1, level)
         except StopIteration as end:
+            self._plan_call(call + 1, None)
             latents = end.value / _compute_spread(self._levels[-1]) if self._over_timesteps else end.value
         self._exact = latents
         self._calls_done = call + 1
         latents = latents.to(sample.dtype)
         return SimpleNamespace(prev_sample=latents, pred_original_sample=clean) if return_dict else (latents,)
+
+    def _plan_call(self, call: int, level: float | None) -> None:
+        """Take note of the level of a call to come, None at the end; here all are known ahead."""
 
     def _move_slope(self, latents: torch.Tensor, clean: torch.Tensor, call: int) -> torch.Tensor:
         """The latents from which the way to the clean ones has the direction of the way to those without the prompt,

@@ -19,6 +19,7 @@ from studio.pipelines.run.image_to_image import Editing
 from studio.pipelines.run.oom_fallbacks import OomFallbacks
 from studio.pipelines.run.prepared_run import PassRunner
 from studio.pipelines.run.run_plan import Resources
+from studio.pipelines.run.sampler_formulas import ADAPTIVE_FORMULAS
 from studio.pipelines.run.text_to_image import Drawing
 from studio.pipelines.upscale.creative_upscale import CreativeUpscale
 
@@ -46,6 +47,8 @@ class Rendering:
             request, summary = memory_and_speed.save_time(request, model)
             ctx.add_notice(summary)
         self._frugal = request.saving is Saving.MEMORY
+        samplers = {request.sampler, request.hires.sampler if request.hires else None}
+        self._one_by_one = self._frugal or bool(samplers & set(ADAPTIVE_FORMULAS))
         offload = self._frugal and resources.device == "cuda"
         self._oom_fallbacks = OomFallbacks(resources.registry, ctx, device=resources.device, offloaded=offload)
         if self._frugal:
@@ -62,7 +65,7 @@ class Rendering:
     def render_images(self, seeds: Sequence[ImageSeed]) -> list[Image.Image]:
         """An image per seed, in order."""
         work = self._work
-        groups = [[seed] for seed in seeds] if self._frugal or work.is_sequential else [list(seeds)]
+        groups = [[seed] for seed in seeds] if self._one_by_one or work.is_sequential else [list(seeds)]
         progress = Progress(self._ctx, work.steps * len(groups))
         images: list[Image.Image] = []
         for number, group in enumerate(groups):

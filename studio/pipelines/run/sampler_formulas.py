@@ -3,7 +3,7 @@
 A generator is given the noisy latents, the noise levels (descending floats, the last usually 0) and a source of noise.
 It yields `(latents, level)` whenever the model has to be called and is sent `(latents, clean)` back: the latents as
 they were (inpainting may have changed them) and the model's prediction without noise. It returns the final latents. The
-number and the levels of the calls depend on the noise levels alone, never on the values.
+number and the levels of the calls depend on the noise levels alone, never on the values, but for ADAPTIVE_FORMULAS.
 
 Formulas: Karras et al. 2022 (arXiv:2206.00364), DPM-Solver (2206.00927), DPM-Solver++ (2211.01095), Restart
 (2306.14878) and RES (2308.02157), as k-diffusion, AUTOMATIC1111 and ComfyUI parametrise them, so that a recipe gives
@@ -24,6 +24,14 @@ Noise = Callable[[float, float], Latents]
 """Unit noise for a move from one level to the next, shaped as the latents."""
 Steps = Generator[tuple[Latents, float], tuple[Latents, Latents], Latents]
 Formula = Callable[[Latents, Sequence[float], Noise], Steps]
+
+
+ADAPTIVE_CALLS, ADAPTIVE_TRIES = 3, 500
+_FIRST_LENGTH = 0.05  # of a step, in the logarithm of the level; as all of these k-diffusion's
+_RELATIVE_ERROR, _ABSOLUTE_ERROR = 0.05, 0.0078
+_NOISY_ORDER = 1.5  # that the solver counts as with fresh noise
+_LEAST_FACTOR = 0.81  # a step that would have to be shorter is made again
+_SAME_LEVEL = 1e-5
 
 
 def split_ancestral_step(now: float, then: float, eta: float = 1.0) -> tuple[float, float]:
@@ -248,23 +256,69 @@ def sample_dpm_fast(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
 
 def _step_dpm_solver(x: Latents, now: float, then: float, order: int) -> Steps:
     """One step of DPM-Solver of the given order, 1 to 3, in its noise form."""
+    if order == 3:
+        return (yield from _step_third_order(x, now, then))[1]
     h = math.log(now / then)
     x, clean = yield x, now
     slope = (x - clean) / now
     if order == 1:
         return x - then * math.expm1(h) * slope
-    part = 1 / 2 if order == 2 else 1 / 3
-    middle = now * math.exp(-part * h)
-    inside, clean = yield x - middle * math.expm1(part * h) * slope, middle
+    middle = now * math.exp(-h / 2)
+    inside, clean = yield x - middle * math.expm1(h / 2) * slope, middle
     change = (inside - clean) / middle - slope
-    if order == 2:
-        return x - then * math.expm1(h) * slope - then / (2 * part) * math.expm1(h) * change
-    far = 2 / 3
+    return x - then * math.expm1(h) * slope - then * math.expm1(h) * change
+
+
+def _step_third_order(
+    x: Latents, now: float, then: float
+) -> Generator[tuple[Latents, float], tuple[Latents, Latents], tuple[Latents, Latents]]:
+    """One step of DPM-Solver of third order: what its first two calls give by the second order, and its own result."""
+    h = math.log(now / then)
+    x, clean = yield x, now
+    slope = (x - clean) / now
+    near, far = 1 / 3, 2 / 3
+    middle = now * math.exp(-near * h)
+    inside, clean = yield x - middle * math.expm1(near * h) * slope, middle
+    change = (inside - clean) / middle - slope
+    second = x - then * math.expm1(h) * slope - then / (2 * near) * math.expm1(h) * change
     later = now * math.exp(-far * h)
-    bend = later * (far / part) * (math.expm1(far * h) / (far * h) - 1)
+    bend = later * (far / near) * (math.expm1(far * h) / (far * h) - 1)
     outside, clean = yield x - later * math.expm1(far * h) * slope - bend * change, later
     change = (outside - clean) / later - slope
-    return x - then * math.expm1(h) * slope - then / far * (math.expm1(h) / h - 1) * change
+    return second, x - then * math.expm1(h) * slope - then / far * (math.expm1(h) / h - 1) * change
+
+
+def sample_dpm_adaptive(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """DPM-Solver-12 with steps as long as the second and the third order agree (a PID controller's integral part), and
+    fresh noise after each. Only the first and the last level above 0 count. The number of calls depends on the values:
+    `ADAPTIVE_CALLS` for each of at most `ADAPTIVE_TRIES` steps, of which the last goes to the end."""
+    now, low = levels[0], min(level for level in levels if level > 0)
+    length, before = _FIRST_LENGTH, x
+    if now <= low * (1 + _SAME_LEVEL):
+        x, clean = yield x, now
+        return clean
+    for left in reversed(range(ADAPTIVE_TRIES)):
+        then = max(low, now * math.exp(-length)) if left else low
+        down = max(low, split_ancestral_step(now, then)[0])
+        second, third = yield from _step_third_order(x, now, down)
+        factor = _compute_length_factor(before, second, third)
+        if left and factor < _LEAST_FACTOR:
+            length *= factor
+            continue
+        x = third + noise(now, then) * math.sqrt(max(0.0, then**2 - down**2))
+        if then <= low * (1 + _SAME_LEVEL) or math.isnan(factor):
+            break
+        now, before, length = then, second, length * factor
+    return x
+
+
+def _compute_length_factor(before: Latents, second: Latents, third: Latents) -> float:
+    """By how much the next step may be longer than one whose two orders came to these results."""
+    import torch
+
+    allowed = (_RELATIVE_ERROR * torch.maximum(second.abs(), before.abs())).clamp(min=_ABSOLUTE_ERROR)
+    error = float(((second - third) / allowed).square().mean().sqrt())
+    return 1 + math.atan((1 / (error + 1e-8)) ** (1 / _NOISY_ORDER) - 1)
 
 
 def sample_restart(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
@@ -439,6 +493,11 @@ FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
     }
 )
 """Sampler -> its formula."""
+
+ADAPTIVE_FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
+    {"DPM adaptive": SamplerFormula(sample_dpm_adaptive)}
+)
+"""Samplers that choose their own steps by what the model answers: all images of a batch take the same ones."""
 
 TIMESTEP_FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
     {

@@ -16,7 +16,7 @@ from typing import Any
 
 from studio.core.errors import InvalidRequest
 from studio.pipelines.run.noise_levels import SCHEDULES, compute_levels, make_unipc_levels
-from studio.pipelines.run.sampler_formulas import FORMULAS, TIMESTEP_FORMULAS
+from studio.pipelines.run.sampler_formulas import ADAPTIVE_FORMULAS, FORMULAS, TIMESTEP_FORMULAS
 
 # What a schedule is in diffusers' words. Full-range noise scales ("linspace") are what k-diffusion's formulas start
 # from.
@@ -109,7 +109,10 @@ _UNIPC_STEPS = MappingProxyType({"solver_order": 3, "solver_type": "bh1"})  # ov
 
 _TABLE: Mapping[str, _Sampler] = MappingProxyType(
     {
-        **{name: _Sampler(_LEVELS, {"sampler": name}, SCHEDULES, _AUTOMATIC.get(name, "Uniform")) for name in FORMULAS},
+        **{
+            name: _Sampler(_LEVELS, {"sampler": name}, SCHEDULES, _AUTOMATIC.get(name, "Uniform"))
+            for name in (*FORMULAS, *ADAPTIVE_FORMULAS)
+        },
         "UniPC": _Sampler("UniPCMultistepScheduler", {"final_sigmas_type": "zero"}, borrows=(_AYS,)),
         "DEIS": _Sampler("DEISMultistepScheduler", {"final_sigmas_type": "zero"}),
         "SA-Solver": _Sampler("SASolverScheduler", {"final_sigmas_type": "zero"}),
@@ -212,9 +215,11 @@ def _build_flow_scheduler(row: _Sampler, schedule: str, config: Mapping[str, Any
 
 
 def _build_level_scheduler(config: Mapping[str, Any]) -> Any:
+    from studio.pipelines.run.adaptive_scheduler import AdaptiveScheduler
     from studio.pipelines.run.level_scheduler import LevelScheduler
 
-    return LevelScheduler(**{key: value for key, value in config.items() if key not in _OTHER_KEYS})
+    kind = AdaptiveScheduler if config["sampler"] in ADAPTIVE_FORMULAS else LevelScheduler
+    return kind(**{key: value for key, value in config.items() if key not in _OTHER_KEYS})
 
 
 def _build_timestep_scheduler(sampler: str, row: _Sampler, config: Mapping[str, Any]) -> Any:

@@ -25,6 +25,7 @@ SAMPLERS: Mapping[str, str] = {
     "DPM++ 2M SDE": "dpmpp_2m_sde",
     "DPM++ 3M SDE": "dpmpp_3m_sde",
     "DPM fast": "dpm_fast",
+    "DPM adaptive": "dpm_adaptive",
     "HeunPP2": "heunpp2",
     "IPNDM": "ipndm",
     "RES multistep": "res_multistep",
