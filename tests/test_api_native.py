@@ -296,6 +296,7 @@ def test_every_field_reaches_the_request() -> None:
             "tile_size": 512,
             "tile_overlap": 0.25,
             "tile_batch": 2,
+            "token_merging_ratio": 0.3,
             "skip_layers": "7, 8",
             "skip_layer_scale": 3,
             "skip_layers_until": 0.15,

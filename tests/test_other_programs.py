@@ -210,7 +210,7 @@ def test_a_schedule_of_sdnext_that_we_do_not_have_is_named() -> None:
         ("DPM++ 2M AYS", None, ("DPM++ 2M", "Align Your Steps")),
         ("KDPM2 a", None, ("DPM2 a", None)),
         ("res_multistep", "beta", ("RES multistep", "Beta")),
-        ("dpm_adaptive", "beta", ("dpm_adaptive", "Beta")),
+        ("dpm_adaptive", "beta", ("DPM adaptive", "Beta")),
         ("", None, (None, None)),
         (7, [], ("7", None)),
     ],
