@@ -245,13 +245,12 @@ def test_a_stream_tells_all_jobs_of_the_caller_and_nobody_elses(tmp_path: Path) 
                     break
 
 
-@pytest.mark.skip(reason="waits for ever now and then with 48 open streams; the cause is not known yet")
 def test_the_streams_of_one_user_leave_room_for_anothers(tmp_path: Path) -> None:
     with serve_dialects(tmp_path, users=True) as served, ExitStack() as opened:
         ann, bob = (served.open_client(auth=(name, PASSWORDS[name])) for name in ("ann", "bob"))
-        for _ in range(48):
-            stream = opened.enter_context(ann.stream("GET", f"{API}/jobs/events"))
-            assert next(stream.iter_lines()) == "retry: 3000"
+        streams = [opened.enter_context(ann.stream("GET", f"{API}/jobs/events")) for _ in range(48)]
+        read = [stream.iter_lines() for stream in streams]  # kept: one that is forgotten closes its connection
+        assert {next(lines) for lines in read} == {"retry: 3000"}
         assert ann.get(f"{API}/jobs/events").status_code == 503
         with bob.stream("GET", f"{API}/jobs/events") as stream:
             assert next(stream.iter_lines()) == "retry: 3000"
