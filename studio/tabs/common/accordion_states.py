@@ -31,7 +31,7 @@ Values = Mapping[str, Any]
 
 
 def describe_accordions(values: Values, platforms: PlatformData | None = None) -> dict[str, str]:
-    """The state of each accordion by its element id without the form's prefix; those that ask for nothing are left out.
+    """The state of each accordion by its element id without the form's prefix, "" for those that ask for nothing.
 
     `values` are a form's values as the browser has them, `platforms` the formats that its user can choose.
     """
@@ -48,8 +48,7 @@ def describe_accordions(values: Values, platforms: PlatformData | None = None) -
         "references": lambda: _count_images(values.get("reference")),
         "advanced": lambda: _describe_details(values),
     }
-    found = {name: _shorten(describe()) for name, describe in describers.items()}
-    return {name: text for name, text in found.items() if text}
+    return {name: _shorten(describe()) for name, describe in describers.items()}
 
 
 def _describe_loras(values: Values) -> str:

@@ -13,10 +13,6 @@ import { openProvider } from "../configurations/sub_pages.js";
 const CHECK_MS = 350; // ms without a change before the studio is asked
 /** What the element ids of each form begin with. @type {Record<string, string>} */
 const PREFIXES = { txt2img: "", img2img: "i2i-" };
-const ACCORDIONS = [
-  ...["loras", "hires", "detailer", "region-fields", "control", "post"],
-  ...["grid", "make-for", "batch-images", "references", "advanced"],
-];
 
 /** @typedef {{text: string, remedy: string, changes: Record<string, unknown>}} FormWarning */
 /** @typedef {{title: string, missing: string, reason: string, mayUnlock: boolean}} Lock missing: key or address */
@@ -82,7 +78,7 @@ function watchNote(form, act) {
  * @param {FormState} state
  */
 function showState(prefix, { accordions, warnings, locked }) {
-  for (const accordion of ACCORDIONS) showAccordionState(`${prefix}${accordion}`, accordions[accordion] ?? "");
+  for (const [accordion, text] of Object.entries(accordions)) showAccordionState(`${prefix}${accordion}`, text);
   showWarnings(prefix, warnings);
   showLock(prefix, locked);
 }
