@@ -12,6 +12,7 @@ from fakes import draw_fake_image
 from studio.core.detailer import Detailer
 from studio.core.errors import BadImage, InvalidRequest
 from studio.core.field_spec import get_field
+from studio.core.field_tables.finish import TEXT_FIELDS
 from studio.core.finish import (
     Anchor,
     Box,
@@ -24,7 +25,6 @@ from studio.core.finish import (
     Upscale,
     Watermark,
 )
-from studio.core.finish_fields import TEXT_FIELDS
 from studio.core.model import GPU_LANE, Model, Quality, Sizes
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.provenance import CredentialReport, CredentialState, CredentialStep

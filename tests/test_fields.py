@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import pkgutil
 import typing
 from collections.abc import Callable
 from enum import StrEnum
@@ -15,14 +17,15 @@ from fakes import FAKE_MODEL
 from studio.api.field_bodies import build_body, read_body
 from studio.api.request_bodies import EditBody
 from studio.api.schemas import DetailerBody, HiresBody
+from studio.core import field_tables
 from studio.core.detailer import Detailer
-from studio.core.detailer_fields import DETAILER_FIELDS
 from studio.core.errors import InvalidRequest
 from studio.core.feature import Feature
 from studio.core.field_spec import FieldSpec, GridAxis, Group, InfotextKey, Limits, Widget, get_field
+from studio.core.field_tables.detailer import DETAILER_FIELDS
+from studio.core.field_tables.finish import FACE_FIELDS, FILE_FIELDS, TEXT_FIELDS, UPSCALE_FIELDS, WATERMARK_FIELDS
 from studio.core.fields import HIRES_FIELDS, INPAINT_FIELDS, OUTPAINT_FIELDS, REQUEST_FIELDS
 from studio.core.finish import FaceRestoration, OutputOptions, TextOverlay, Upscale, Watermark
-from studio.core.finish_fields import FACE_FIELDS, FILE_FIELDS, TEXT_FIELDS, UPSCALE_FIELDS, WATERMARK_FIELDS
 from studio.core.grid import PARAMETERS, collect_parameters, expand_cells
 from studio.core.infotext import format_infotext, parse_infotext
 from studio.core.model import Model, find_used_features
@@ -127,6 +130,15 @@ def set_field(spec: FieldSpec) -> GenerationRequest:
 def get_value(request: GenerationRequest, spec: FieldSpec) -> object:
     part = request.hires if spec in HIRES_FIELDS else request
     return getattr(part, spec.name)
+
+
+def test_every_table_of_a_topic_belongs_to_a_request() -> None:
+    for module in pkgutil.iter_modules(field_tables.__path__):
+        found = importlib.import_module(f"{field_tables.__name__}.{module.name}")
+        for name, fields in vars(found).items():
+            if name.endswith("_FIELDS"):
+                unused = [spec.name for spec in fields if spec not in ALL_FIELDS]
+                assert not unused, f"{module.name}.{name}"
 
 
 @pytest.mark.parametrize("kind", TABLES, ids=lambda kind: kind.__name__)

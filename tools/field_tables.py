@@ -7,8 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from studio.api.schemas import CREATE_FIELDS, EDIT_FIELDS
-from studio.core.detailer_fields import DETAILER_FIELDS
 from studio.core.field_spec import FieldSpec
+from studio.core.field_tables.detailer import DETAILER_FIELDS
 from studio.core.fields import HIRES_FIELDS, INPAINT_FIELDS
 from tools.provider_tables import replace_tables
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 from studio.api.field_bodies import Name, StrictModel, Text, build_body, read_body
 from studio.core.codec import decode_json
 from studio.core.detailer import MAX_DETAILERS, Detailer
-from studio.core.detailer_fields import DETAILER_FIELDS
 from studio.core.field_spec import Group, get_field, select_fields
+from studio.core.field_tables.detailer import DETAILER_FIELDS
 from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
 from studio.core.region_area import MAX_AREAS, RegionArea

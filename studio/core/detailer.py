@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from studio.core.detailer_fields import DETAILER_FIELDS, FACE
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import check_fields
+from studio.core.field_tables.detailer import DETAILER_FIELDS, FACE
 
 MAX_DETAILERS = 4
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from studio.core.detailer import MAX_DETAILERS, Detailer
-from studio.core.detailer_fields import FACE
 from studio.core.errors import InvalidRequest
+from studio.core.field_tables.detailer import FACE
 from studio.core.infotext_keys import build_pairs, index_keys, parse_key
 
 _PREFIX = "ADetailer "

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import check_fields
+from studio.core.field_tables.finish import FACE_FIELDS, FILE_FIELDS, TEXT_FIELDS, UPSCALE_FIELDS, WATERMARK_FIELDS
 from studio.core.finish_choices import Anchor, MetadataPolicy
-from studio.core.finish_fields import FACE_FIELDS, FILE_FIELDS, TEXT_FIELDS, UPSCALE_FIELDS, WATERMARK_FIELDS
 from studio.core.ground import WHITE, check_colour
 from studio.core.image_fields import image_field
 from studio.core.range_checks import MAX_SIDE, check_range

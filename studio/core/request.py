@@ -1,8 +1,8 @@
 """The one request: everything that affects an image, frozen, and its way to JSON and back.
 
 The page builds it, the HTTP dialects build it, the journal stores it, the image carries it. `None` always means "what
-the model prefers". A new plain field is one line here and one entry in studio.core.fields; it travels everywhere by
-itself.
+the model prefers". A new plain field is one line here and one entry in a table of studio.core.field_tables; it travels
+everywhere by itself.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from studio.core.errors import InvalidRequest
+from studio.core.field_tables.finish import DEFAULT_CREATIVITY, LONG_SIDE_4K
 from studio.core.finish import Upscale
-from studio.core.finish_fields import DEFAULT_CREATIVITY, LONG_SIDE_4K
 from studio.core.model import Model, Quality
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.range_checks import MAX_SIDE

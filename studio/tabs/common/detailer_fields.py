@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 from gradio.components import Component
 
-from studio.core.detailer_fields import DETAILER_FIELDS
+from studio.core.field_tables.detailer import DETAILER_FIELDS
 from studio.core.model import Model
 from studio.tabs.common.field_widgets import FieldContext, build_rows
 from studio.tabs.common.form_values import DETAILER_SWITCH, DETAILERS, name_detailer_field

@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from studio.core.detailer_fields import TARGETS
 from studio.core.field_spec import ChoiceSource, FieldSpec, Widget
+from studio.core.field_tables.detailer import TARGETS
 from studio.core.model import Model
 from studio.tabs.common.choices import ASPECTS, UPSCALERS, list_model_choices, list_schedule_choices
 from studio.tabs.common.widgets import (

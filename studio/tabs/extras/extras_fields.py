@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.field_spec import get_field
-from studio.core.finish_fields import FACE_FIELDS, UPSCALE_FIELDS
+from studio.core.field_tables.finish import FACE_FIELDS, UPSCALE_FIELDS
 from studio.core.model import Model
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.task import Task

@@ -9,11 +9,11 @@ from typing import Any
 
 from studio.core.codec import decode_json
 from studio.core.detailer import Detailer
-from studio.core.detailer_fields import DETAILER_FIELDS
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import get_field
+from studio.core.field_tables.detailer import DETAILER_FIELDS
+from studio.core.field_tables.finish import FACE_FIELDS, UPSCALE_FIELDS
 from studio.core.finish import FaceRestoration, Upscale
-from studio.core.finish_fields import FACE_FIELDS, UPSCALE_FIELDS
 from studio.core.model import Model, Quality
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.request import GenerationRequest

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import gradio as gr
 from gradio.components import Component
 
-from studio.core.finish_fields import FILE_FIELDS, FILE_FORMATS, TEXT_FIELDS, WATERMARK_FIELDS
+from studio.core.field_tables.finish import FILE_FIELDS, FILE_FORMATS, TEXT_FIELDS, WATERMARK_FIELDS
 from studio.tabs.common import image_fields
 from studio.tabs.common.events import HIDDEN, show_errors
 from studio.tabs.common.field_widgets import FieldContext, build_rows, build_widget

@@ -8,8 +8,8 @@ from typing import Any
 
 from studio.core.codec import decode_json
 from studio.core.errors import InvalidRequest
+from studio.core.field_tables.finish import FILE_FIELDS, FILE_FORMATS, TEXT_FIELDS, WATERMARK_FIELDS
 from studio.core.finish import Box, Derivative, Finish, OutputOptions, TextOverlay, Watermark
-from studio.core.finish_fields import FILE_FIELDS, FILE_FORMATS, TEXT_FIELDS, WATERMARK_FIELDS
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.tabs.common.form_values import Values, parse_request, read_fields, write_fields

@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from studio.core import finish_fields
 from studio.core.field_spec import FieldSpec, Limits, Widget, get_field
+from studio.core.field_tables import finish as finish_fields
 from studio.core.finish_choices import Anchor
 from studio.core.finish_choices import MetadataPolicy as Kept
 from studio.core.model import Model

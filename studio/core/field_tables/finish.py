@@ -1,4 +1,4 @@
-"""The plain fields of the parts that work on a finished image, each declared once, as in `fields.py`.
+"""The plain fields of the parts that work on a finished image.
 
 The forms show fractions in per cent and bytes in kB; `form_scale` says so. The Social Optimizer has the same fields
 under names, ranges and first values of its own (studio/tabs/social/social_fields.py).
@@ -7,6 +7,7 @@ under names, ranges and first values of its own (studio/tabs/social/social_field
 from __future__ import annotations
 
 from studio.core.field_spec import ChoiceSource, FieldSpec, Group, Limits, Widget
+from studio.core.field_tables.limits import FRACTION
 from studio.core.finish_choices import Anchor, MetadataPolicy
 from studio.core.ground import WHITE
 from studio.core.range_checks import MAX_SIDE
@@ -104,7 +105,7 @@ UPSCALE_FIELDS: tuple[FieldSpec, ...] = (
         help="0 adds almost nothing, 1 makes a new image.",
         group=Group.UPSCALE,
         widget=Widget.SLIDER,
-        limits=Limits(0, 1, 0.01),
+        limits=FRACTION,
         initial=DEFAULT_CREATIVITY,
     ),
 )

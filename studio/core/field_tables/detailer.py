@@ -1,20 +1,18 @@
-"""The plain fields of a detailer, each declared once, as in `fields.py`. The infotext keys are ADetailer's."""
+"""The plain fields of a detailer. The infotext keys are ADetailer's."""
 
 from __future__ import annotations
 
 from studio.core.field_spec import ChoiceSource, FieldSpec, Group, InfotextKey, Limits, Widget
-from studio.core.range_checks import MAX_SIDE
+from studio.core.field_tables.limits import CFG_SCALE, FRACTION, MAX_PROMPT_CHARS, SIDE, STEPS
 
 FACE = "face"
 TARGETS = (FACE, "hands", "person", "eyes")
 """What a form offers; any other words may be typed."""
 SAME_AS_IMAGE = "As for the image"
-MAX_PROMPT_CHARS = 20_000
 
 _AS_IMAGE = "0: as for the image."
 _EMPTY_AS_IMAGE = "Empty: as for the image."
 _LEFT_OUT_AS_IMAGE = "Left out: as for the image."
-_SIDE = Limits(8, MAX_SIDE, 8)
 
 DETAILER_FIELDS: tuple[FieldSpec, ...] = (
     FieldSpec(
@@ -37,7 +35,7 @@ DETAILER_FIELDS: tuple[FieldSpec, ...] = (
         group=Group.DETAILER,
         widget=Widget.SLIDER,
         unset=0.4,
-        limits=Limits(0, 1, 0.01),
+        limits=FRACTION,
         infotext=InfotextKey("ADetailer denoising strength"),
         form="detailer_strength",
     ),
@@ -75,7 +73,7 @@ DETAILER_FIELDS: tuple[FieldSpec, ...] = (
         group=Group.DETAILER,
         widget=Widget.SLIDER,
         unset=0.5,
-        limits=Limits(0, 1, 0.01),
+        limits=FRACTION,
         infotext=InfotextKey("ADetailer confidence"),
         form="detailer_confidence",
     ),
@@ -138,7 +136,7 @@ DETAILER_FIELDS: tuple[FieldSpec, ...] = (
         api_help=_LEFT_OUT_AS_IMAGE,
         group=Group.DETAILER,
         widget=Widget.SLIDER,
-        limits=Limits(1, 1000),
+        limits=STEPS,
         slider=Limits(0, 150),
         empty=0,
         infotext=InfotextKey("ADetailer steps"),
@@ -152,7 +150,7 @@ DETAILER_FIELDS: tuple[FieldSpec, ...] = (
         api_help="In px; left out: the width of the first pass.",
         group=Group.DETAILER,
         widget=Widget.NUMBER,
-        limits=_SIDE,
+        limits=SIDE,
         empty=0,
         infotext=InfotextKey("ADetailer inpaint width"),
         form="detailer_width",
@@ -165,7 +163,7 @@ DETAILER_FIELDS: tuple[FieldSpec, ...] = (
         api_help="In px; left out: the height of the first pass.",
         group=Group.DETAILER,
         widget=Widget.NUMBER,
-        limits=_SIDE,
+        limits=SIDE,
         empty=0,
         infotext=InfotextKey("ADetailer inpaint height"),
         form="detailer_height",
@@ -178,7 +176,7 @@ DETAILER_FIELDS: tuple[FieldSpec, ...] = (
         api_help=_LEFT_OUT_AS_IMAGE,
         group=Group.DETAILER,
         widget=Widget.NUMBER,
-        limits=Limits(0, 100),
+        limits=CFG_SCALE,
         empty=0,
         infotext=InfotextKey("ADetailer CFG scale"),
         form="detailer_guidance",

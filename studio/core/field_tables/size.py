@@ -1,0 +1,57 @@
+"""The size of the image."""
+
+from __future__ import annotations
+
+from studio.core.feature import Feature
+from studio.core.field_spec import FieldSpec, GridAxis, Group, InfotextKey, Widget
+from studio.core.field_tables.limits import SIDE
+
+SIZE_FIELDS: tuple[FieldSpec, ...] = (
+    FieldSpec(
+        name="width",
+        kind=int,
+        label="Width",
+        help="In px.",
+        group=Group.SIZE,
+        widget=Widget.NUMBER,
+        limits=SIDE,
+        infotext=InfotextKey("Size"),
+        grid=GridAxis("Width", "512, 768"),
+        a1111="width",
+    ),
+    FieldSpec(
+        name="height",
+        kind=int,
+        label="Height",
+        help="In px.",
+        group=Group.SIZE,
+        widget=Widget.NUMBER,
+        limits=SIDE,
+        infotext=InfotextKey("Size"),
+        grid=GridAxis("Height", "512, 768"),
+        a1111="height",
+    ),
+    FieldSpec(
+        name="aspect",
+        kind=str,
+        label="Aspect ratio",
+        help='Such as "16:9"; stands in for width and height.',
+        group=Group.SIZE,
+        replaces=("width", "height"),
+        grid=GridAxis("Aspect", "1:1, 3:2, 16:9"),
+        api="aspect_ratio",
+    ),
+    FieldSpec(
+        name="enlarge",
+        kind=bool,
+        label="Enlarge 4×",
+        help="Sharpens and enlarges the image with the network made for this model.",
+        group=Group.ENLARGE,
+        widget=Widget.CHECKBOX,
+        unset=False,
+        from_model=True,
+        feature=Feature.ENLARGE,
+        infotext=InfotextKey("Enlarge"),
+        api_help="Sharpen the image and enlarge it 4×, for models that bring a network for it.",
+    ),
+)
