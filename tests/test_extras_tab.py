@@ -12,7 +12,7 @@ from fakes import draw_fake_image
 from studio.core.detailer import Detailer
 from studio.core.errors import BadImage, InvalidRequest
 from studio.core.field_spec import get_field
-from studio.core.field_tables.finish import TEXT_FIELDS
+from studio.core.field_tables.finish import FILE_FORMATS, TEXT_FIELDS
 from studio.core.finish import (
     Anchor,
     Box,
@@ -50,6 +50,8 @@ from studio.tabs.extras.extras_values import (
     read_ticked_steps,
     write_extras,
 )
+from studio.tabs.extras.finish_fields import build_finish_fields
+from studio.tabs.extras.finish_values import NO_FORMAT, SLOTS
 from tests.foreign_images import A1111, make_png_with_chunks
 
 ONE, TWO = "a" * 64, "b" * 64
@@ -88,6 +90,34 @@ def untouched() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def first() -> dict[str, Any]:
     return untouched()
+
+
+def test_crop_and_derivatives_have_the_ranges_of_their_fields() -> None:
+    import gradio as gr
+
+    with gr.Blocks():
+        made: dict[str, Any] = build_finish_fields(["Sans"], "x-")
+    shown = {name: (made[name].label, made[name].minimum, made[name].maximum) for name in ("crop_left", "width")}
+    assert shown == {"crop_left": ("Left", 0, 99), "width": ("Width", 0, None)}
+    for slot in (0, SLOTS - 1):
+        row = {name: made[f"d{slot}_{name}"] for name in ("width", "height", "format", "quality", "crop")}
+        assert [each.label for each in row.values()] == ["Width", "Height", "Format", "Quality", "Fill"]
+        assert [each.elem_id for each in row.values()] == [f"x-d{slot}-{name}" for name in row]
+        assert (row["quality"].minimum, row["quality"].maximum) == (0, 100)
+        assert [value for _, value in row["format"].choices] == [NO_FORMAT, *FILE_FORMATS]
+        assert row["format"].value == NO_FORMAT
+
+
+def test_what_a_derivative_cannot_have_is_refused_by_its_name(first: dict[str, Any]) -> None:
+    asked = {**first, "images": ONE, "steps": ["Finish"]}
+    for values, words in (
+        ({"d0_width": 99_999}, "Derivative width is 99999"),
+        ({"width": 99_999}, "Width is 99999"),
+        ({"crop_left": -5}, "Left is -0.05"),
+        ({"crop_left": 60, "crop_right": 60}, "A box is empty"),
+    ):
+        with pytest.raises(InvalidRequest, match=words):
+            read_extras({**asked, **values}, MODELS)
 
 
 UPSCALE = GenerationRequest(

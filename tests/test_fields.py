@@ -16,21 +16,41 @@ from fakes import FAKE_MODEL
 
 from studio.api.field_bodies import build_body, read_body
 from studio.api.request_bodies import EditBody
-from studio.api.schemas import DetailerBody, HiresBody
+from studio.api.schemas import DetailerBody, HiresBody, SocialBody
 from studio.core import field_tables
 from studio.core.detailer import Detailer
 from studio.core.errors import InvalidRequest
 from studio.core.feature import Feature
 from studio.core.field_spec import FieldSpec, GridAxis, Group, InfotextKey, Limits, Widget, get_field
 from studio.core.field_tables.detailer import DETAILER_FIELDS
-from studio.core.field_tables.finish import FACE_FIELDS, FILE_FIELDS, TEXT_FIELDS, UPSCALE_FIELDS, WATERMARK_FIELDS
+from studio.core.field_tables.finish import (
+    BOX_FIELDS,
+    DERIVATIVE_FIELDS,
+    FACE_FIELDS,
+    FILE_FIELDS,
+    FINISH_FIELDS,
+    TEXT_FIELDS,
+    UPSCALE_FIELDS,
+    WATERMARK_FIELDS,
+)
+from studio.core.field_tables.social import SOCIAL_FIELDS
 from studio.core.fields import HIRES_FIELDS, INPAINT_FIELDS, OUTPAINT_FIELDS, REQUEST_FIELDS
-from studio.core.finish import FaceRestoration, OutputOptions, TextOverlay, Upscale, Watermark
+from studio.core.finish import (
+    Box,
+    Derivative,
+    FaceRestoration,
+    Finish,
+    OutputOptions,
+    TextOverlay,
+    Upscale,
+    Watermark,
+)
 from studio.core.grid import PARAMETERS, collect_parameters, expand_cells
 from studio.core.infotext import format_infotext, parse_infotext
 from studio.core.model import Model, find_used_features
 from studio.core.request import Axis, GenerationRequest, Hires
 from studio.core.request_parts import Inpaint, Outpaint
+from studio.core.social import SocialExport
 from studio.core.task import Task
 from studio.engine.models.fallback_request import adapt
 from studio.tabs.common.cost_line import describe_ignored_fields
@@ -64,7 +84,14 @@ STRUCTURED_FIELDS = {
     "fallbacks",
     "drawn",
 }
-STRUCTURED = {GenerationRequest: STRUCTURED_FIELDS, Upscale: {"second", "base"}, Watermark: {"image"}}
+STRUCTURED = {
+    GenerationRequest: STRUCTURED_FIELDS,
+    Upscale: {"second", "base"},
+    Watermark: {"image"},
+    Derivative: {"file"},
+    Finish: {"crop", "text", "watermark", "derivatives"},
+    SocialExport: {"formats", "crops", "focus", "text", "watermark"},
+}
 TABLES = {
     GenerationRequest: REQUEST_FIELDS,
     Hires: HIRES_FIELDS,
@@ -76,7 +103,16 @@ TABLES = {
     OutputOptions: FILE_FIELDS,
     TextOverlay: TEXT_FIELDS,
     Watermark: WATERMARK_FIELDS,
+    Box: BOX_FIELDS,
+    Finish: FINISH_FIELDS,
+    Derivative: DERIVATIVE_FIELDS,
+    SocialExport: SOCIAL_FIELDS,
 }
+FORMS = (  # the parts whose fields one form has
+    (GenerationRequest, Hires, Detailer, Inpaint, Outpaint),
+    (Upscale, FaceRestoration, Detailer, OutputOptions, TextOverlay, Watermark, Finish, Derivative),
+    (SocialExport,),
+)
 PLACES: dict[type, Callable[[dict[str, Any]], dict[str, Any]]] = {  # where a request has each part
     GenerationRequest: lambda data: data,
     Hires: lambda data: {"hires": data},
@@ -88,6 +124,9 @@ PLACES: dict[type, Callable[[dict[str, Any]], dict[str, Any]]] = {  # where a re
     OutputOptions: lambda data: {"file": data},
     TextOverlay: lambda data: {"finish": {"text": [data]}},
     Watermark: lambda data: {"finish": {"watermark": data}},
+    Box: lambda data: {"finish": {"crop": data}},
+    Finish: lambda data: {"finish": data},
+    Derivative: lambda data: {"finish": {"derivatives": [data]}},
 }
 ALL_FIELDS = [spec for fields in TABLES.values() for spec in fields]
 IN_FORMS = [spec for spec in ALL_FIELDS if spec.widget is not None and spec not in OUTPAINT_FIELDS]
@@ -160,7 +199,7 @@ def test_type_and_default_of_every_field_are_those_of_the_request(kind: type) ->
 @pytest.mark.parametrize("spec", ALL_FIELDS, **_by_name)
 def test_every_field_has_a_label_a_help_and_limits(spec: FieldSpec) -> None:
     assert spec.label[0].isupper()
-    assert len(spec.label.split()) <= 3
+    assert len(spec.label.split()) <= (6 if spec.group is Group.SOCIAL else 3)
     assert spec.help.endswith(".")
     assert len(spec.help) <= 100
     assert spec.group
@@ -174,8 +213,9 @@ def test_no_name_means_two_fields() -> None:
     for fields in (REQUEST_FIELDS, HIRES_FIELDS, INPAINT_FIELDS, OUTPAINT_FIELDS):
         for names in ([spec.api_name for spec in fields], [spec.a1111 for spec in fields if spec.a1111]):
             assert len(set(names)) == len(names)
-    forms = [spec.form_name for spec in ALL_FIELDS if spec.widget is not None]
-    assert len(set(forms)) == len(forms)
+    for kinds in FORMS:
+        names = [spec.form_name for kind in kinds for spec in TABLES[kind] if spec.widget is not None]
+        assert len(set(names)) == len(names)
     axes = [spec.grid.name for spec in ALL_FIELDS if spec.grid is not None]
     assert len(set(axes)) == len(axes)
 
@@ -248,7 +288,11 @@ def test_the_widget_of_every_field_has_its_label_and_range(spec: FieldSpec, widg
         assert (widget.minimum, widget.maximum) == (shown.low, shown.high)
 
 
-@pytest.mark.parametrize("part", [Upscale(), FaceRestoration(), OutputOptions(), TextOverlay(), Watermark()], ids=repr)
+@pytest.mark.parametrize(
+    "part",
+    [Upscale(), FaceRestoration(), OutputOptions(), TextOverlay(), Watermark(), Finish(), Derivative()],
+    ids=repr,
+)
 def test_a_part_without_anything_set_is_what_a_fresh_form_writes_and_reads(part: Any) -> None:
     values = dict.fromkeys(spec.form_name for spec in part.FIELDS) | write_fields(part)
     assert {name: value for name, value in read_fields(part.FIELDS, values).items() if value} == {}
@@ -281,6 +325,12 @@ def test_the_http_bodies_have_every_field_with_its_range() -> None:
             choices = shown.get("anyOf", [shown])
             if spec.limits is not None:
                 assert (choices[0]["minimum"], choices[0]["maximum"]) == (spec.limits.low, spec.limits.high)
+
+
+def test_an_export_over_http_has_the_fields_of_the_table() -> None:
+    defaults = SocialExport(formats=("instagram.story",))
+    for spec in SOCIAL_FIELDS:
+        assert getattr(SocialBody(), spec.name) == getattr(defaults, spec.name)
 
 
 def test_detailers_go_to_the_form_and_come_back() -> None:

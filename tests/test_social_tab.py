@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import httpx
 import pytest
 from fakes import FakeBackend, wait_until_final
@@ -39,6 +40,7 @@ from studio.tabs.social import social_values
 from studio.tabs.social.board_routes import build_social_router
 from studio.tabs.social.export_plan import ExportPlanner
 from studio.tabs.social.export_results import render_results
+from studio.tabs.social.social_fields import build_crop_fields, build_file_fields
 
 ONE, TWO = "a" * 64, "b" * 64
 STORY, POST, HEADER = "instagram.story", "instagram.feed_square", "twitter.header"
@@ -128,6 +130,20 @@ def test_what_is_written_to_the_form_is_read_from_it(wish: SocialExport) -> None
     read = social_values.read_social(values)
     assert social_values.read_sources(values) == (ONE,)
     assert {**vars(read), "crops": crops, "focus": drawn.focus.get(ONE)} == vars(wish)
+
+
+def test_the_lists_of_the_form_hold_what_an_export_takes() -> None:
+    with gr.Blocks():
+        made: dict[str, Any] = build_crop_fields([]) | build_file_fields([])
+    first = {
+        name: made[name].value for name in ("same", "extend", "colour", "ground", "keep", "type", "sheet", "zones")
+    }
+    assert social_values.read_social({**asked(ONE), **first}) == SocialExport(formats=(STORY, POST), colour="#1f2933")
+    for name, field in (("extend", "extend"), ("keep", "keep"), ("type", "file_type")):
+        choices = [value for _, value in made[name].choices]
+        assert choices[0] == first[name]
+        read = [getattr(social_values.read_social(asked(ONE, **{name: value})), field) for value in choices[1:]]
+        assert read == choices[1:]
 
 
 @pytest.mark.parametrize(

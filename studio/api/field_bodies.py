@@ -35,11 +35,13 @@ class StrictModel(BaseModel):
 
 def build_body(name: str, fields: Iterable[FieldSpec]) -> type[StrictModel]:
     """A model called `name` that has each of `fields` under its API name, unset where it is left out."""
-    definitions: dict[str, Any] = {
-        spec.api_name: (_build_annotation(spec), Field(default=spec.unset, description=spec.api_help or spec.help))
-        for spec in fields
-    }
+    definitions: dict[str, Any] = {spec.api_name: (_build_annotation(spec), describe_field(spec)) for spec in fields}
     return create_model(name, __base__=StrictModel, **definitions)
+
+
+def describe_field(spec: FieldSpec) -> Any:
+    """The default and the description of a field in a body, for one whose type is written out there."""
+    return Field(default=spec.unset, description=spec.api_help or spec.help)
 
 
 def read_body(body: BaseModel, fields: Iterable[FieldSpec]) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 
-from studio.api.field_bodies import Name, StrictModel, Text, build_body, read_body
+from studio.api.field_bodies import Name, StrictModel, Text, build_body, describe_field, read_body
 from studio.core.codec import decode_json
 from studio.core.detailer import MAX_DETAILERS, Detailer
 from studio.core.field_spec import Group, get_field, select_fields
 from studio.core.field_tables.detailer import DETAILER_FIELDS
+from studio.core.field_tables.social import BORDER, SOCIAL_FIELDS
 from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
 from studio.core.region_area import MAX_AREAS, RegionArea
@@ -31,6 +32,7 @@ CREATE_FIELDS = select_fields(
     Group.REGIONS,
 )
 EDIT_FIELDS = select_fields(REQUEST_FIELDS, Group.STRENGTH, Group.RESIZE, Group.LOOPS, Group.SEARCH)
+_SOCIAL = {spec.name: spec for spec in SOCIAL_FIELDS}
 PROMPT_HELP = get_field(REQUEST_FIELDS, "prompt").api_help
 ImageRef = Annotated[
     str,
@@ -93,27 +95,18 @@ class SocialBody(StrictModel):
     focus: Annotated[Box, build_dataclass_validator(Box)] | None = Field(
         default=None, description="Area that every crop must keep, as fractions of the image."
     )
-    same: bool = Field(default=False, description="Use one composition for all formats.")
-    extend: Annotated[ExtendMode, Field(strict=False)] = Field(
-        default=ExtendMode.CROP, description="Border for formats that no crop fits: blur, colour or mirror."
-    )
-    colour: Name = "#000000"
-    ground: Name = Field(default="#ffffff", description="Behind transparent parts in a JPEG.")
+    same: bool = describe_field(_SOCIAL["same"])
+    extend: Annotated[ExtendMode, Field(strict=False)] = describe_field(_SOCIAL["extend"])
+    colour: Name = BORDER
+    ground: Name = describe_field(_SOCIAL["ground"])
     text: list[Annotated[TextOverlay, build_dataclass_validator(TextOverlay)]] = Field(default=[], max_length=8)
     watermark: Annotated[Watermark, build_dataclass_validator(Watermark)] | None = None
-    keep: Annotated[MetadataPolicy, Field(strict=False)] = Field(
-        default=MetadataPolicy.MARKER, description="Metadata written into the files."
-    )
-    file_type: Name | None = Field(
-        default=None, description="jpeg, png or webp. Default: the type each platform prefers."
-    )
-    zones: bool = Field(default=False, description="Draw the safe zones into the files, for a proof.")
-    upscale: bool = Field(
-        default=False,
-        description="Enlarge images that are smaller than a format with the best installed upscaler.",
-    )
-    sheet: bool = Field(default=False, description="Add a contact sheet.")
-    original: bool = Field(default=False, description="Add the whole image.")
+    keep: Annotated[MetadataPolicy, Field(strict=False)] = describe_field(_SOCIAL["keep"])
+    file_type: Name | None = describe_field(_SOCIAL["file_type"])
+    zones: bool = describe_field(_SOCIAL["zones"])
+    upscale: bool = describe_field(_SOCIAL["upscale"])
+    sheet: bool = describe_field(_SOCIAL["sheet"])
+    original: bool = describe_field(_SOCIAL["original"])
 
 
 class CreateBody(build_body("CreateFields", CREATE_FIELDS)):

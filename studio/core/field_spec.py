@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -52,9 +52,13 @@ class Group(StrEnum):
     OUTPAINT = "outpaint"
     UPSCALE = "upscale"
     FACES = "faces"
+    CROP = "crop"
+    FINISH = "finish"
+    DERIVATIVES = "derivatives"
     FILE = "file"
     TEXT = "text"
     WATERMARK = "watermark"
+    SOCIAL = "social"
 
 
 class ChoiceSource(StrEnum):
@@ -221,3 +225,9 @@ def get_field(fields: Iterable[FieldSpec], name: str) -> FieldSpec:
         if spec.name == name:
             return spec
     raise KeyError(name)
+
+
+def adapt_fields(fields: Iterable[FieldSpec], **changes: Mapping[str, Any]) -> tuple[FieldSpec, ...]:
+    """`fields` as one form has them: `changes` to each by its name, in their order; fields without any are left out."""
+    known = tuple(fields)
+    return tuple(replace(get_field(known, name), **changed) for name, changed in changes.items())

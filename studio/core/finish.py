@@ -6,11 +6,21 @@ from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import check_fields
-from studio.core.field_tables.finish import FACE_FIELDS, FILE_FIELDS, TEXT_FIELDS, UPSCALE_FIELDS, WATERMARK_FIELDS
+from studio.core.field_tables.finish import (
+    BOX_FIELDS,
+    CONTRASTS,
+    DERIVATIVE_FIELDS,
+    FACE_FIELDS,
+    FILE_FIELDS,
+    FILE_FORMATS,
+    FINISH_FIELDS,
+    TEXT_FIELDS,
+    UPSCALE_FIELDS,
+    WATERMARK_FIELDS,
+)
 from studio.core.finish_choices import Anchor, MetadataPolicy
 from studio.core.ground import WHITE, check_colour
 from studio.core.image_fields import image_field
-from studio.core.range_checks import MAX_SIDE, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +78,7 @@ class OutputOptions:
     ground: str = WHITE
 
     def __post_init__(self) -> None:
-        if self.format not in (None, "png", "jpeg", "webp", "avif"):
+        if self.format not in (None, *FILE_FORMATS.values()):
             raise InvalidRequest(f"Unknown file format {self.format!r}.", hint="Use png, jpeg, webp or avif.")
         check_fields(self)
         check_colour(self.ground)
@@ -78,14 +88,15 @@ class OutputOptions:
 class Box:
     """A part of an image, as fractions of its width and height, 0 to 1."""
 
+    FIELDS = BOX_FIELDS
+
     left: float = 0.0
     top: float = 0.0
     right: float = 1.0
     bottom: float = 1.0
 
     def __post_init__(self) -> None:
-        for side in ("left", "top", "right", "bottom"):
-            check_range(side, getattr(self, side), 0, 1)
+        check_fields(self)
         if self.left >= self.right or self.top >= self.bottom:
             raise InvalidRequest(
                 "A box is empty.", hint="Right must be greater than left, and bottom greater than top."
@@ -112,7 +123,7 @@ class TextOverlay:
 
     def __post_init__(self) -> None:
         check_fields(self, "text")
-        if self.contrast not in ("check", "fix"):
+        if self.contrast not in CONTRASTS.values():
             raise InvalidRequest(f"Unknown contrast option {self.contrast!r}.", hint="Use check or fix.")
 
 
@@ -141,6 +152,8 @@ class Derivative:
     """One more file of the image: within `width` × `height` px (None: free), or cropped to fill it with `crop`. It is
     never larger than the image unless `enlarge` says so."""
 
+    FIELDS = DERIVATIVE_FIELDS
+
     width: int | None = None
     height: int | None = None
     crop: bool = False
@@ -148,14 +161,15 @@ class Derivative:
     file: OutputOptions = OutputOptions()
 
     def __post_init__(self) -> None:
-        check_range("derivative width", self.width, 1, MAX_SIDE)
-        check_range("derivative height", self.height, 1, MAX_SIDE)
+        check_fields(self, "derivative")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
     """Steps on a finished image, in this order: crop, resize (`width`, `height` px; one alone keeps the shape),
     text, watermark; then the derivatives, when there are any, instead of the one file."""
+
+    FIELDS = FINISH_FIELDS
 
     crop: Box | None = None
     width: int | None = None
@@ -165,5 +179,4 @@ class Finish:
     derivatives: tuple[Derivative, ...] = ()
 
     def __post_init__(self) -> None:
-        check_range("width", self.width, 1, MAX_SIDE)
-        check_range("height", self.height, 1, MAX_SIDE)
+        check_fields(self)

@@ -13,6 +13,16 @@ class MetadataPolicy(StrEnum):
     NOTHING = "nothing"
 
 
+class ExtendMode(StrEnum):
+    """How to fill a format that no crop fits."""
+
+    CROP = "crop"  # nothing does: it is cropped all the same
+    BLUR = "blur"
+    COLOUR = "colour"
+    MIRROR = "mirror"
+    OUTPAINT = "outpaint"
+
+
 class Anchor(StrEnum):
     """A place in an image."""
 

@@ -10,21 +10,13 @@ from typing import Protocol
 from PIL import Image
 
 from studio.core.errors import InvalidRequest
-from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
+from studio.core.field_tables.social import BORDER, FILE_TYPES, SOCIAL_FIELDS
+from studio.core.finish import Box, TextOverlay, Watermark
+from studio.core.finish_choices import ExtendMode, MetadataPolicy
 from studio.core.ground import WHITE, check_colour
 from studio.core.social_formats import Format
 
 MAX_FORMATS = 200  # of one request
-
-
-class ExtendMode(StrEnum):
-    """How to fill a format that no crop fits."""
-
-    CROP = "crop"  # nothing does: it is cropped all the same
-    BLUR = "blur"
-    COLOUR = "colour"
-    MIRROR = "mirror"
-    OUTPAINT = "outpaint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +38,14 @@ class SocialExport:
     smaller than a format with Lanczos and says nothing. `sheet` adds a contact sheet, `original` the whole image.
     `zones` bakes the safe zones in, for a proof."""
 
+    FIELDS = SOCIAL_FIELDS
+
     formats: tuple[str, ...] = ()
     crops: tuple[FormatCrop, ...] = ()
     focus: Box | None = None
     same: bool = False
     extend: ExtendMode = ExtendMode.CROP
-    colour: str = "#000000"
+    colour: str = BORDER
     ground: str = WHITE
     text: tuple[TextOverlay, ...] = ()
     watermark: Watermark | None = None
@@ -77,7 +71,7 @@ class SocialExport:
                 f"The crop for {stray[0]!r} is given twice, or its format is not selected.",
                 hint="Give one crop per selected format.",
             )
-        if self.file_type not in (None, "jpeg", "png", "webp"):
+        if self.file_type not in (None, *FILE_TYPES.values()):
             raise InvalidRequest(
                 f"Unsupported file type {self.file_type[:20]!r} for platform formats.", hint="Use jpeg, png or webp."
             )

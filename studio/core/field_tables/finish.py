@@ -1,7 +1,7 @@
 """The plain fields of the parts that work on a finished image.
 
-The forms show fractions in per cent and bytes in kB; `form_scale` says so. The Social Optimizer has the same fields
-under names, ranges and first values of its own (studio/tabs/social/social_fields.py).
+The forms show fractions in per cent and bytes in kB; `form_scale` says so. A form that has a field under a name, range
+or first value of its own adapts it (`adapt_fields`), as Extras does with crops and the Social Optimizer with logos.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ PERCENT = 100.0
 _KB = 0.001
 _SHARE = Limits(0, 1, 0.05)
 _SIDE = Limits(8, MAX_SIDE)
+_PIXELS = Limits(1, MAX_SIDE)
+_WHOLE = Limits(0, 1)
 LONG_SIDE_4K = 3840  # px
 DEFAULT_CREATIVITY = 0.35
 ANCHORS = {anchor.value: anchor for anchor in Anchor}
 FILE_FORMATS = {"PNG": "png", "JPEG": "jpeg", "WebP": "webp", "AVIF": "avif"}
+CONTRASTS = {"Warn if too low": "check", "Add a shade behind the text": "fix"}
 
 UPSCALE_FIELDS: tuple[FieldSpec, ...] = (
     FieldSpec(
@@ -193,6 +196,111 @@ FILE_FIELDS: tuple[FieldSpec, ...] = (
     ),
 )
 
+BOX_FIELDS: tuple[FieldSpec, ...] = (
+    FieldSpec(
+        name="left",
+        kind=float,
+        label="Left",
+        help="Fraction of the width where it begins.",
+        group=Group.CROP,
+        unset=0.0,
+        limits=_WHOLE,
+    ),
+    FieldSpec(
+        name="top",
+        kind=float,
+        label="Top",
+        help="Fraction of the height where it begins.",
+        group=Group.CROP,
+        unset=0.0,
+        limits=_WHOLE,
+    ),
+    FieldSpec(
+        name="right",
+        kind=float,
+        label="Right",
+        help="Fraction of the width where it ends.",
+        group=Group.CROP,
+        unset=1.0,
+        limits=_WHOLE,
+    ),
+    FieldSpec(
+        name="bottom",
+        kind=float,
+        label="Bottom",
+        help="Fraction of the height where it ends.",
+        group=Group.CROP,
+        unset=1.0,
+        limits=_WHOLE,
+    ),
+)
+
+FINISH_FIELDS: tuple[FieldSpec, ...] = (
+    FieldSpec(
+        name="width",
+        kind=int,
+        label="Width",
+        help="In px; 0 keeps the size.",
+        group=Group.FINISH,
+        widget=Widget.NUMBER,
+        limits=_PIXELS,
+        empty=0,
+    ),
+    FieldSpec(
+        name="height",
+        kind=int,
+        label="Height",
+        help="Set one side only to keep the aspect ratio.",
+        group=Group.FINISH,
+        widget=Widget.NUMBER,
+        limits=_PIXELS,
+        empty=0,
+    ),
+)
+
+DERIVATIVE_FIELDS: tuple[FieldSpec, ...] = (
+    FieldSpec(
+        name="width",
+        kind=int,
+        label="Derivative width",
+        help="In px; 0: any.",
+        group=Group.DERIVATIVES,
+        widget=Widget.NUMBER,
+        limits=_PIXELS,
+        empty=0,
+        form="derivative_width",
+    ),
+    FieldSpec(
+        name="height",
+        kind=int,
+        label="Derivative height",
+        help="In px; 0: any.",
+        group=Group.DERIVATIVES,
+        widget=Widget.NUMBER,
+        limits=_PIXELS,
+        empty=0,
+        form="derivative_height",
+    ),
+    FieldSpec(
+        name="crop",
+        kind=bool,
+        label="Fill",
+        help="Crops the image to fill both sides.",
+        group=Group.DERIVATIVES,
+        widget=Widget.CHECKBOX,
+        unset=False,
+        form="derivative_crop",
+    ),
+    FieldSpec(
+        name="enlarge",
+        kind=bool,
+        label="Enlarge",
+        help="Lets it be larger than the image.",
+        group=Group.DERIVATIVES,
+        unset=False,
+    ),
+)
+
 TEXT_FIELDS: tuple[FieldSpec, ...] = (
     FieldSpec(
         name="text",
@@ -292,7 +400,7 @@ TEXT_FIELDS: tuple[FieldSpec, ...] = (
         group=Group.TEXT,
         widget=Widget.DROPDOWN,
         unset="check",
-        options={"Warn if too low": "check", "Add a shade behind the text": "fix"},
+        options=CONTRASTS,
         old_labels={
             "Say when it is too low": "Warn if too low",
             "Put a shade beneath": "Add a shade behind the text",

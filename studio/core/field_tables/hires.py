@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from studio.core.feature import Feature
 from studio.core.field_spec import SAME_AS_FIRST, ChoiceSource, FieldSpec, GridAxis, Group, InfotextKey, Limits, Widget
 from studio.core.field_tables.limits import CFG_SCALE, FRACTION, MAX_PROMPT_CHARS, SIDE, STEPS, STRENGTH_HELP
 

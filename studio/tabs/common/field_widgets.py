@@ -92,11 +92,26 @@ def build_widget(
             raise ValueError(f"{spec.name} has no widget")
 
 
+def build_value_dropdown(spec: FieldSpec, prefix: str = "", **options: Any) -> gr.Dropdown:
+    """The list of a field with fixed choices for a form that holds their values and not their labels, "" for None;
+    `options` as `build_widget` takes them."""
+    choices = [(label, _write_choice(value)) for label, value in spec.options.items()]
+    value = _write_choice(spec.unset if spec.initial is None else spec.initial)
+    elem_id = prefix + spec.form_name.replace("_", "-")
+    return build_dropdown(spec.label, elem_id, choices, value, spec.help, **{"allow_custom_value": False} | options)
+
+
+def _write_choice(value: object) -> str:
+    return "" if value is None else str(value)
+
+
 def _get_number_options(spec: FieldSpec) -> dict[str, Any]:
-    """Whole numbers only where the field is one, and a minimum where no number stands for an empty field."""
+    """Whole numbers only where the field is one, and a range: the widget's own, or the limits where no number stands
+    for an empty field."""
     options: dict[str, Any] = {} if spec.kind is int else {"precision": None}
-    if spec.limits is not None and spec.empty is None and spec.unset is not None:
-        options |= {"minimum": spec.limits.low, "maximum": spec.limits.high}
+    limits = spec.limits if spec.empty is None and spec.unset is not None else None
+    if (shown := spec.slider or limits) is not None:
+        options |= {"minimum": shown.low, "maximum": shown.high}
     return options
 
 

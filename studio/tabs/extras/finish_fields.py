@@ -7,11 +7,17 @@ from collections.abc import Sequence
 import gradio as gr
 from gradio.components import Component
 
-from studio.core.field_tables.finish import FILE_FIELDS, FILE_FORMATS, TEXT_FIELDS, WATERMARK_FIELDS
+from studio.core.field_tables.finish import FILE_FIELDS, FINISH_FIELDS, TEXT_FIELDS, WATERMARK_FIELDS
 from studio.tabs.common import image_fields
 from studio.tabs.common.events import HIDDEN, show_errors
 from studio.tabs.common.field_widgets import FieldContext, build_rows, build_widget
-from studio.tabs.extras.finish_values import NO_FORMAT, SIDES, SLOTS
+from studio.tabs.extras.finish_values import (
+    CROP_FIELDS,
+    NO_FORMAT,
+    SLOTS,
+    list_derivative_fields,
+    list_derivative_file_fields,
+)
 
 
 def build_finish_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component]:
@@ -32,29 +38,10 @@ def _build_shape_fields(prefix: str) -> dict[str, Component]:
     gr.Markdown("Crop from each side, in % of the width or height:", elem_classes="hint")
     fields: dict[str, Component] = {}
     with gr.Row(elem_classes="pair quarter"):
-        for side in SIDES:
-            fields[f"crop_{side}"] = gr.Number(
-                0, label=side.capitalize(), minimum=0, maximum=99, min_width=60, elem_id=f"{prefix}crop-{side}"
-            )
+        fields |= {spec.form_name: build_widget(spec, prefix, min_width=60) for spec in CROP_FIELDS}
     with gr.Row(elem_classes="pair"):
-        fields["width"] = gr.Number(
-            0,
-            label="Width",
-            precision=0,
-            minimum=0,
-            min_width=90,
-            elem_id=f"{prefix}width",
-            info="In px; 0 keeps the size.",
-        )
-        fields["height"] = gr.Number(
-            0,
-            label="Height",
-            precision=0,
-            minimum=0,
-            min_width=90,
-            elem_id=f"{prefix}height",
-            info="Set one side only to keep the aspect ratio.",
-        )
+        for spec in FINISH_FIELDS:
+            fields[spec.form_name] = build_widget(spec, prefix, minimum=0, min_width=90)
     return fields
 
 
@@ -76,28 +63,7 @@ def _build_derivative_fields(prefix: str) -> dict[str, Component]:
     fields: dict[str, Component] = {}
     for slot in range(SLOTS):
         with gr.Row(elem_classes="derivative", visible=slot == 0) as row:
-            width = gr.Number(0, label="Width", precision=0, minimum=0, min_width=60, elem_id=f"{prefix}d{slot}-width")
-            height = gr.Number(
-                0, label="Height", precision=0, minimum=0, min_width=60, elem_id=f"{prefix}d{slot}-height"
-            )
-            kind = gr.Dropdown(
-                [NO_FORMAT, *FILE_FORMATS],
-                value=NO_FORMAT,
-                label="Format",
-                min_width=70,
-                elem_id=f"{prefix}d{slot}-format",
-                allow_custom_value=True,
-            )
-            quality = gr.Number(
-                0,
-                label="Quality",
-                precision=0,
-                minimum=0,
-                maximum=100,
-                min_width=60,
-                elem_id=f"{prefix}d{slot}-quality",
-            )
-            crop = gr.Checkbox(False, label="Fill", min_width=60, elem_id=f"{prefix}d{slot}-crop")
+            made = _build_derivative_row(slot, prefix)
         if slot:
             before = [fields[f"d{slot - 1}_{name}"] for name in ("width", "height", "format")]
             gr.on(
@@ -107,11 +73,13 @@ def _build_derivative_fields(prefix: str) -> dict[str, Component]:
                 row,
                 **HIDDEN,
             )
-        fields |= {
-            f"d{slot}_width": width,
-            f"d{slot}_height": height,
-            f"d{slot}_format": kind,
-            f"d{slot}_quality": quality,
-            f"d{slot}_crop": crop,
-        }
+        fields |= made
     return fields
+
+
+def _build_derivative_row(slot: int, prefix: str) -> dict[str, Component]:
+    width, height, crop = list_derivative_fields(slot)
+    kind, quality = list_derivative_file_fields(slot)
+    made = {spec.form_name: build_widget(spec, prefix, minimum=0, min_width=60) for spec in (width, height)}
+    made[kind.form_name] = build_widget(kind, prefix, allow_custom_value=True, min_width=70)
+    return made | {spec.form_name: build_widget(spec, prefix, min_width=60) for spec in (quality, crop)}

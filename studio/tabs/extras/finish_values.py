@@ -3,21 +3,54 @@ request in fractions and bytes."""
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 from studio.core.codec import decode_json
 from studio.core.errors import InvalidRequest
-from studio.core.field_tables.finish import FILE_FIELDS, FILE_FORMATS, TEXT_FIELDS, WATERMARK_FIELDS
+from studio.core.field_spec import FieldSpec, Limits, Widget, adapt_fields
+from studio.core.field_tables.finish import (
+    BOX_FIELDS,
+    DERIVATIVE_FIELDS,
+    FILE_FIELDS,
+    FILE_FORMATS,
+    PERCENT,
+    TEXT_FIELDS,
+    WATERMARK_FIELDS,
+)
 from studio.core.finish import Box, Derivative, Finish, OutputOptions, TextOverlay, Watermark
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.tabs.common.form_values import Values, parse_request, read_fields, write_fields
+from studio.tabs.common.form_values import Values, parse_request, read_fields, write_fields, write_values
 from studio.tabs.common.image_fields import read_single_image
 
 SLOTS = 6  # derivatives
-SIDES = ("left", "top", "right", "bottom")
 NO_FORMAT = "–"
+_INSET = {"help": "", "widget": Widget.NUMBER, "unset": 0.0, "slider": Limits(0, 99), "form_scale": PERCENT}
+CROP_FIELDS = adapt_fields(BOX_FIELDS, **{spec.name: {**_INSET, "form": f"crop_{spec.name}"} for spec in BOX_FIELDS})
+"""How much is cut off at each side; a request has the box that is left."""
+
+
+@functools.cache
+def list_derivative_fields(slot: int) -> tuple[FieldSpec, ...]:
+    """The fields of row `slot` of the derivatives, counted from 0, besides those of its file."""
+    return adapt_fields(
+        DERIVATIVE_FIELDS,
+        width={"label": "Width", "help": "", "form": f"d{slot}_width"},
+        height={"label": "Height", "help": "", "form": f"d{slot}_height"},
+        crop={"help": "", "form": f"d{slot}_crop"},
+    )
+
+
+@functools.cache
+def list_derivative_file_fields(slot: int) -> tuple[FieldSpec, ...]:
+    """The fields of the file in row `slot`, counted from 0; what they leave open is as in the one file."""
+    return adapt_fields(
+        FILE_FIELDS,
+        format={"help": "", "options": {NO_FORMAT: None, **FILE_FORMATS}, "form": f"d{slot}_format"},
+        quality={"label": "Quality", "help": "", "widget": Widget.NUMBER, "form": f"d{slot}_quality"},
+    )
 
 
 def read_finish_step(values: Values) -> GenerationRequest:
@@ -50,14 +83,9 @@ def write_finish_step(step: GenerationRequest) -> dict[str, Any]:
             f"This has {len(finish.text)} texts and {len(finish.derivatives)} derivatives.",
             hint=f"The form has room for one text and {SLOTS} derivatives.",
         )
-    box = finish.crop or Box()
     return {
-        "crop_left": _to_percent(box.left),
-        "crop_top": _to_percent(box.top),
-        "crop_right": _to_percent(1 - box.right),
-        "crop_bottom": _to_percent(1 - box.bottom),
-        "width": finish.width or 0,
-        "height": finish.height or 0,
+        **_write_crop(finish.crop or Box()),
+        **write_fields(finish),
         **write_fields(step.file or OutputOptions()),
         **write_fields(finish.text[0] if finish.text else TextOverlay()),
         **write_fields(finish.watermark or Watermark()),
@@ -67,10 +95,15 @@ def write_finish_step(step: GenerationRequest) -> dict[str, Any]:
 
 
 def _read_crop(values: Values) -> dict[str, float] | None:
-    left, top, right, bottom = (_read_number(values, f"crop_{side}") / 100 for side in SIDES)
+    left, top, right, bottom = (_read_number(values, spec.form_name) / spec.form_scale for spec in CROP_FIELDS)
     if not any((left, top, right, bottom)):
         return None
     return {"left": left, "top": top, "right": round(1 - right, 6), "bottom": round(1 - bottom, 6)}
+
+
+def _write_crop(box: Box) -> dict[str, Any]:
+    insets = {"left": box.left, "top": box.top, "right": 1 - box.right, "bottom": 1 - box.bottom}
+    return {spec.form_name: spec.to_form(insets[spec.name]) for spec in CROP_FIELDS}
 
 
 def _read_text_overlay(values: Values) -> list[dict[str, Any]] | None:
@@ -109,15 +142,9 @@ def _read_derivatives(values: Values, file: dict[str, Any]) -> list[dict[str, An
 def _write_derivatives(derivatives: tuple[Derivative, ...]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for slot in range(SLOTS):
-        one = derivatives[slot] if slot < len(derivatives) else None
-        kind = one.file.format if one else None
-        values |= {
-            f"d{slot}_width": (one.width if one else None) or 0,
-            f"d{slot}_height": (one.height if one else None) or 0,
-            f"d{slot}_format": _find_label(FILE_FORMATS, kind) if kind else NO_FORMAT,
-            f"d{slot}_quality": (one.file.quality if one else None) or 0,
-            f"d{slot}_crop": bool(one and one.crop),
-        }
+        one = derivatives[slot] if slot < len(derivatives) else Derivative()
+        values |= write_values(list_derivative_fields(slot), one)
+        values |= write_values(list_derivative_file_fields(slot), one.file)
     return values
 
 
@@ -133,13 +160,5 @@ def _read_count(values: Values, name: str) -> int | None:
     return round(_read_number(values, name)) or None
 
 
-def _to_percent(fraction: float) -> float:
-    return round(fraction * 100, 4)
-
-
 def _drop_none(data: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if value is not None}
-
-
-def _find_label(known: dict[str, Any], value: Any) -> str:
-    return next(name for name, held in known.items() if held == value)

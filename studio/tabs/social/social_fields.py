@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from studio.core.field_spec import FieldSpec, Limits, Widget, get_field
+from studio.core.field_spec import Limits, Widget, adapt_fields, get_field
 from studio.core.field_tables import finish as finish_fields
+from studio.core.field_tables.social import SOCIAL_FIELDS
 from studio.core.finish_choices import Anchor
-from studio.core.finish_choices import MetadataPolicy as Kept
 from studio.core.model import Model
-from studio.core.social import ExtendMode
 from studio.core.social_formats import Platform
 from studio.tabs.common import image_fields
-from studio.tabs.common.field_widgets import FieldContext, build_rows
+from studio.tabs.common.field_widgets import FieldContext, build_rows, build_value_dropdown, build_widget
 
 PREFIX = "social-"
 IMAGES = f"{PREFIX}images"
 ASK = "ask"
-EXTEND_CHOICES = (
-    ("Ask", ASK),
-    ("Crop anyway", ExtendMode.CROP.value),
-    ("Blurred border", ExtendMode.BLUR.value),
-    ("Coloured border", ExtendMode.COLOUR.value),
-    ("Mirrored edge", ExtendMode.MIRROR.value),
-    ("Outpaint with a model", ExtendMode.OUTPAINT.value),
-)
-METADATA_CHOICES = (
-    ("AI marker only", Kept.MARKER.value),
-    ("Full recipe", Kept.ALL.value),
-    ("Nothing", Kept.NOTHING.value),
-)
-FILE_TYPE_CHOICES = (("Preferred by each platform", ""), ("JPEG", "jpeg"), ("PNG", "png"), ("WebP", "webp"))
-OWN_CROPS, SAME_CROP = "Individual", "Same for all"
 NAME_PATTERN = "{image}-{platform}-{format}"
 KIT_FIELDS = (  # what a brand kit holds
     "text_font",
@@ -52,15 +35,24 @@ KIT_FIELDS = (  # what a brand kit holds
     "logo_margin",
     "logo_opacity",
 )
-
-
-def _adapt_fields(fields: Sequence[FieldSpec], **changes: dict[str, Any]) -> tuple[FieldSpec, ...]:
-    """`fields` as this form has them: `changes` to each by its name; those without any are left out."""
-    return tuple(dataclasses.replace(get_field(fields, name), **changed) for name, changed in changes.items())
-
-
+_SAME, _EXTEND, _COLOUR, _GROUND, _KEEP, _FILE_TYPE, _SHEET, _ORIGINAL, _ZONES = adapt_fields(
+    SOCIAL_FIELDS,
+    same={},
+    extend={
+        "help": "“Ask”: nobody is left out unseen. A border keeps the whole image.",
+        "options": {"Ask": ASK, **get_field(SOCIAL_FIELDS, "extend").options},
+        "initial": ASK,
+    },
+    colour={"help": "", "initial": "#1f2933"},
+    ground={},
+    keep={},
+    file_type={},
+    sheet={},
+    original={"help": ""},
+    zones={},
+)
 _UP_TO_20 = Limits(0, 20, 0.5)
-TEXT_FIELDS = _adapt_fields(
+TEXT_FIELDS = adapt_fields(
     finish_fields.TEXT_FIELDS,
     text={"help": "Placed inside the safe zone.", "placeholder": "", "lines": 2, "max_length": 500},
     font={"form": "text_font"},
@@ -70,7 +62,7 @@ TEXT_FIELDS = _adapt_fields(
     colour={},
     stroke_colour={"form": "text_rim"},
 )
-LOGO_FIELDS = _adapt_fields(
+LOGO_FIELDS = adapt_fields(
     finish_fields.WATERMARK_FIELDS,
     anchor={"label": "Logo position", "initial": Anchor.TOP_LEFT, "form": "logo_anchor"},
     size={
@@ -113,23 +105,10 @@ def build_board_field() -> dict[str, Component]:
 
 def build_crop_fields(upscalers: Sequence[Model]) -> dict[str, Component]:
     """How crops are found, and what is done where none fits."""
-    same = gr.Radio(
-        [OWN_CROPS, SAME_CROP],
-        value=OWN_CROPS,
-        label="Crops",
-        elem_id=f"{PREFIX}same",
-        info="“Same for all” uses one composition that fits the safe zones of all formats where possible.",
-    )
+    same = build_widget(_SAME, PREFIX)
     with gr.Row(elem_classes="pair"):
-        extend = gr.Dropdown(
-            list(EXTEND_CHOICES),
-            value=ASK,
-            label="If no crop fits",
-            elem_id=f"{PREFIX}extend",
-            min_width=120,
-            info="“Ask”: nobody is left out unseen. A border keeps the whole image.",
-        )
-        colour = gr.ColorPicker("#1f2933", label="Border colour", elem_id=f"{PREFIX}colour", min_width=100)
+        extend = build_value_dropdown(_EXTEND, PREFIX)
+        colour = build_widget(_COLOUR, PREFIX, min_width=100)
     upscale = gr.Dropdown(
         [("Resize and warn", ""), *((f"Upscale with {model.title}", model.id) for model in upscalers)],
         value="",
@@ -144,29 +123,10 @@ def build_file_fields(platforms: Sequence[Platform]) -> dict[str, Component]:
     """How the files are written."""
     read = "; ".join(f"{one.title}: {one.reads}" for one in platforms if one.reads)
     with gr.Row(elem_classes="pair"):
-        kind = gr.Dropdown(
-            list(FILE_TYPE_CHOICES),
-            value="",
-            label="File type",
-            elem_id=f"{PREFIX}type",
-            min_width=120,
-            info="Kept below the platform's size limit.",
-        )
-        keep = gr.Dropdown(
-            list(METADATA_CHOICES),
-            value=Kept.MARKER.value,
-            label="Metadata",
-            elem_id=f"{PREFIX}keep",
-            min_width=120,
-            info=f"Written into the files. Read by {read}." if read else "Written into the files.",
-        )
-    ground = gr.ColorPicker(
-        "#ffffff",
-        label="Ground colour",
-        elem_id=f"{PREFIX}ground",
-        min_width=100,
-        info="Behind transparent parts in a JPEG.",
-    )
+        kind = build_value_dropdown(_FILE_TYPE, PREFIX)
+        about = f"{_KEEP.help} Read by {read}." if read else _KEEP.help
+        keep = build_value_dropdown(dataclasses.replace(_KEEP, help=about), PREFIX)
+    ground = build_widget(_GROUND, PREFIX, min_width=100)
     pattern = gr.Textbox(
         NAME_PATTERN,
         label="File names in the zip",
@@ -174,11 +134,7 @@ def build_file_fields(platforms: Sequence[Platform]) -> dict[str, Component]:
         max_length=120,
         info="Fields: {image} {platform} {format} {width} {height}. A slash creates folders.",
     )
-    sheet = gr.Checkbox(label="Contact sheet", elem_id=f"{PREFIX}sheet", info="Adds one image that shows all formats.")
-    original = gr.Checkbox(label="Include full image", elem_id=f"{PREFIX}original")
-    zones = gr.Checkbox(
-        label="Draw safe zones into the files", elem_id=f"{PREFIX}zones", info="For review, not for posting."
-    )
+    sheet, original, zones = (build_widget(spec, PREFIX) for spec in (_SHEET, _ORIGINAL, _ZONES))
     return {
         "type": kind,
         "keep": keep,

@@ -10,13 +10,14 @@ from typing import Any, cast
 from studio.core.codec import decode_json
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import FieldSpec
+from studio.core.field_tables.social import OWN_CROPS, SAME_CROP
 from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
 from studio.core.social import ExtendMode, SocialExport
 from studio.tabs.common import image_fields
 from studio.tabs.common.field_widgets import get_initial_value
 from studio.tabs.common.form_values import parse_colour, read_fields, write_values
 from studio.tabs.social.board_routes import format_box, parse_box
-from studio.tabs.social.social_fields import ASK, LOGO_FIELDS, OWN_CROPS, SAME_CROP, TEXT_FIELDS
+from studio.tabs.social.social_fields import ASK, LOGO_FIELDS, TEXT_FIELDS
 
 _MAX_BOARD_CHARACTERS = 400_000  # of the board's value
 
