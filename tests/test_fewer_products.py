@@ -134,3 +134,66 @@ def test_convolutions_whose_weights_are_many_stay_as_they_are(tmp_path: Path, mo
     decoder = Decoder(tmp_path, torch.nn.Conv2d(256, 288, 3, padding=1), channels=256, transformed=True)
     assert decoder.count("Convolution") == 2
     decoder.assert_equal_results()
+
+
+class Attention:
+    """A compiled network that reads a text as diffusers' denoisers do; `made` counts how often it was taken up."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        import torch
+
+        class Network(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.query, self.key, self.value = (torch.nn.Linear(width, 8) for width in (4, 6, 6))
+
+            def forward(self, sample: Any, encoder_hidden_states: Any) -> Any:
+                key, value = self.key(encoder_hidden_states), self.value(encoder_hidden_states)
+                query = self.query(sample)
+                length = encoder_hidden_states.shape[1]
+                key, value = (each.reshape(-1, length, 2, 4).transpose(1, 2) for each in (key, value))
+                query = query.reshape(-1, sample.shape[1], 2, 4).transpose(1, 2)
+                return torch.nn.functional.scaled_dot_product_attention(query, key, value)
+
+        torch.manual_seed(0)
+        self.network = Network().eval()
+        call = read_call((torch.rand(2, 5, 4),), {"encoder_hidden_states": torch.rand(2, 7, 6)}, "")
+        assert call is not None
+        with torch.no_grad():
+            convert_network(self.network, call, folder / "network.xml")
+        self.made = 0
+        self.compiled = CompiledNetwork(folder / "network.xml")
+        text_part = self.compiled._text
+        assert text_part is not None
+        infer = text_part._request.infer
+        monkeypatch.setattr(text_part, "_request", self)
+        self._infer = infer
+
+    def infer(self, *given: Any, **named: Any) -> Any:
+        self.made += 1
+        return self._infer(*given, **named)
+
+    def assert_equal_result(self, sample: Any, text: Any) -> None:
+        import torch
+
+        with torch.no_grad():
+            expected = self.network(sample, text)
+        torch.testing.assert_close(self.compiled.run((sample, text)), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_text_is_taken_up_once_for_all_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    attention, text = Attention(tmp_path, monkeypatch), torch.randn(2, 7, 6)
+    for side in (5, 9):
+        attention.assert_equal_result(torch.randn(2, side, 4), text)
+    assert attention.made == 1
+    text[1, 3, 2] += 1  # the same tensor with other numbers
+    attention.assert_equal_result(torch.randn(2, 5, 4), text)
+    attention.assert_equal_result(torch.randn(1, 5, 4), torch.randn(1, 14, 6))
+    assert attention.made == 3
+
+
+def test_a_network_without_products_of_the_text_alone_stays_whole(tmp_path: Path) -> None:
+    decoder = Decoder(tmp_path, convolve())
+    assert CompiledNetwork(decoder.path)._text is None

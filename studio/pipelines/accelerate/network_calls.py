@@ -26,6 +26,17 @@ class NetworkCall:
     def shapes(self) -> Shapes:
         return tuple(tuple(tensor.shape) for tensor in self.tensors)
 
+    def find_tensor(self, keyword: str) -> int | None:
+        """The place among `tensors` of the one that is given by this name."""
+        import torch
+        from torch.utils import _pytree
+
+        _, named = _pytree.tree_unflatten(list(range(len(self.leaves))), self.structure)
+        place = named.get(keyword)
+        if not isinstance(place, int) or not isinstance(self.leaves[place], torch.Tensor):
+            return None
+        return sum(isinstance(leaf, torch.Tensor) for leaf in self.leaves[:place])
+
     def fill_arguments(self, tensors: Sequence[Any]) -> tuple[Any, Any]:
         """The arguments, positional and by name, with other `tensors` in place of its own."""
         import torch

@@ -15,7 +15,7 @@ from studio.core.durable_files import replace_synced
 from studio.pipelines.accelerate import openvino_network
 from studio.pipelines.accelerate.network_calls import Shapes
 
-LAYOUT = "2"  # of these files and of the networks in them; another one finds nothing of this
+LAYOUT = "3"  # of these files and of the networks in them; another one finds nothing of this
 LIMIT = 16 * 2**30  # bytes of all files; the least recently used go first
 _RESERVE = 2 * 2**30  # bytes of the disk that stay free
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.pipelines.accelerate.joined_upsampling import join_upsampling
 from studio.pipelines.accelerate.network_calls import NetworkCall, Shapes
+from studio.pipelines.accelerate.text_part import TEXT_ARGUMENT, split_text_part
 from studio.pipelines.accelerate.winograd import transform_convolutions
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class CompiledNetwork:
         model = core.read_model(path)
         if shapes is not None:
             model.reshape({place: list(shape) for place, shape in enumerate(shapes)})
+        text = split_text_part(model)
+        self._text = None if text is None else _TextPart(core.compile_model(text.model, "CPU", _OPTIONS), text.place)
         self._compiled = core.compile_model(model, "CPU", _OPTIONS)
         self._request = self._compiled.create_infer_request()
 
@@ -60,7 +63,9 @@ class CompiledNetwork:
         """
         import torch
 
-        given = [tensor.detach().contiguous().numpy() for tensor in tensors]
+        given = [_share_memory(tensor) for tensor in tensors]
+        if self._text is not None:
+            given += self._text.run(tensors)
         if check is None:
             found = self._request.infer(given, share_inputs=True, share_outputs=True)[0]
         else:
@@ -84,6 +89,33 @@ class CompiledNetwork:
         """Give back what the last call worked with; the next one takes it anew."""
         with suppress(RuntimeError):  # a call has begun meanwhile
             self._compiled.release_memory()
+
+
+class _TextPart:
+    """What a network makes of the text, made anew only when that changes."""
+
+    def __init__(self, compiled: Any, place: int) -> None:
+        self._place = place
+        self._request = compiled.create_infer_request()
+        self._results = range(len(compiled.outputs))
+        self._known: torch.Tensor | None = None
+        self._made: list[Any] = []
+
+    def run(self, tensors: Sequence[torch.Tensor]) -> list[Any]:
+        """Its results for the text among the `tensors` of a call of the whole network."""
+        import torch
+
+        text = tensors[self._place]
+        if self._known is None or not torch.equal(self._known, text):
+            self._known = None  # while it fails
+            found = self._request.infer([_share_memory(text)], share_inputs=True, share_outputs=True)
+            self._made = [found[place] for place in self._results]
+            self._known = text.detach().clone()
+        return self._made
+
+
+def _share_memory(tensor: torch.Tensor) -> Any:
+    return tensor.detach().contiguous().numpy()
 
 
 def convert_network(network: Any, call: NetworkCall, path: Path, transformed: bool = False) -> None:
@@ -122,6 +154,8 @@ def convert_network(network: Any, call: NetworkCall, path: Path, transformed: bo
     frontend = FrontEndManager().load_by_framework("pytorch")
     decoder = TorchScriptPythonDecoder(traced)  # has to outlive the conversion
     model = frontend.convert(frontend.load(decoder))
+    if (place := call.find_tensor(TEXT_ARGUMENT)) is not None:
+        model.get_parameters()[place].set_friendly_name(TEXT_ARGUMENT)
     model.reshape({place: _loosen_shape(tensor.shape) for place, tensor in enumerate(call.tensors)})
     join_upsampling(model)
     if transformed:
