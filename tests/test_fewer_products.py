@@ -127,13 +127,27 @@ def test_convolutions_with_many_channels_become_products_of_matrices(tmp_path: P
     assert winograd.measure_growth(decoder.network) == pytest.approx(grown, rel=0.01)
 
 
-def test_convolutions_whose_weights_are_many_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_convolutions_of_more_weights_take_small_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.setattr(winograd, "_MOST_WEIGHTS", 256 * 256)
-    decoder = Decoder(tmp_path, torch.nn.Conv2d(256, 288, 3, padding=1), channels=256, transformed=True)
-    assert decoder.count("Convolution") == 2
+    wide = torch.nn.Conv2d(256, 288, 3, padding=1)
+    decoder = Decoder(tmp_path, wide, channels=256, transformed=True)
+    assert decoder.count("Convolution") == 1
     decoder.assert_equal_results()
+    plain = Decoder(tmp_path / "plain", wide, channels=256)
+    assert decoder.weights_bytes - plain.weights_bytes == pytest.approx(4 * (16 - 9) * 256 * 288, rel=0.02)
+
+
+@pytest.mark.parametrize(("channels", "left"), [(512, 2), (600, 1)], ids=["fewer than twice", "twice as many"])
+def test_deep_in_a_network_only_what_has_twice_the_channels_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int, left: int
+) -> None:
+    import torch
+
+    monkeypatch.setattr(winograd, "_MOST_WEIGHTS", 256 * 256)
+    deep = (torch.nn.AvgPool2d(8), torch.nn.Conv2d(channels, 300, 3, padding=1), torch.nn.Upsample(scale_factor=8))
+    assert Decoder(tmp_path, *deep, channels=channels, transformed=True).count("Convolution") == left
 
 
 class Attention:

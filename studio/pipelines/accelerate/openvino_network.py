@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from studio.pipelines.accelerate.joined_upsampling import join_upsampling
 from studio.pipelines.accelerate.network_calls import NetworkCall, Shapes
 from studio.pipelines.accelerate.text_part import TEXT_ARGUMENT, split_text_part
-from studio.pipelines.accelerate.winograd import transform_convolutions
+from studio.pipelines.accelerate.winograd import read_sides, transform_convolutions
 
 if TYPE_CHECKING:
     import torch
@@ -156,10 +156,12 @@ def convert_network(network: Any, call: NetworkCall, path: Path, transformed: bo
     model = frontend.convert(frontend.load(decoder))
     if (place := call.find_tensor(TEXT_ARGUMENT)) is not None:
         model.get_parameters()[place].set_friendly_name(TEXT_ARGUMENT)
+    model.reshape({place: list(tensor.shape) for place, tensor in enumerate(call.tensors)})
+    sides = read_sides(model)
     model.reshape({place: _loosen_shape(tensor.shape) for place, tensor in enumerate(call.tensors)})
     join_upsampling(model)
     if transformed:
-        transform_convolutions(model)
+        transform_convolutions(model, sides)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not in 16 bits, even where all weights are such numbers: other constants are not, and the largest error was a
     # thousandth of the values.
