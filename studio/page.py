@@ -29,6 +29,7 @@ from studio.serving.page_head import (
     render_styles,
 )
 from studio.serving.page_language import PageLanguage, build_text_scripts
+from studio.serving.page_styles import scope_styles
 from studio.tabs.common import choice_lists, form_check, lora_cards, model_groups
 from studio.tabs.common import image_routes as images
 from studio.tabs.common.current_user import get_user
@@ -183,7 +184,6 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         footer_links=[],
         favicon_path=str(ASSETS / "mark.svg"),
         theme=build_theme(),
-        css_paths=[ASSETS / "css" / f"{name}.css" for name in STYLES],
         head=VIEWPORT,
         ssr_mode=False,
         pwa=False,
@@ -199,13 +199,19 @@ def _render_head(blocks: DeferringBlocks, assets: PageAssets, theme: str, forms:
     frontend = find_frontend_folder().parent
     first, following = (list_first_files(frontend, types) for types in blocks.list_first_types())
     later = [f"assets/{name}" for name in following if name not in first]
-    styles = read_styles(frontend, first)
+    theirs = read_styles(frontend, first)
+    ours = scope_styles(read_own_styles(), gr.__version__)
     return (
         render_preloads(name for name in first if name.endswith(".js"))
         + f'<link rel="preload" as="style" href="theme.css?v={blocks.theme_hash}">'
-        + render_styles(styles, assets.add_styles("\n".join(styles.values())))
+        + render_styles(theirs, assets.add_styles("\n".join((*theirs.values(), ours))))
         + assets.render_head(theme=theme, forms=forms, following=later)
     )
+
+
+def read_own_styles() -> str:
+    """The text of all our styles, in their order."""
+    return "\n".join((ASSETS / "css" / f"{name}.css").read_text(encoding="utf-8") for name in STYLES)
 
 
 def build_theme() -> themes.Base:

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from studio.api.rights import needs
 from studio.core.errors import NotFound, StudioError
 from studio.core.rights import Right
+from studio.serving.compression import choose_coding, compress_body
 
 PREFIX = "page/assets"
 ENTRY = "main.js"
@@ -31,6 +32,7 @@ class PageAssets:
         paths = sorted(folder.rglob("*.js"))
         self._files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
         self._files |= made or {}
+        self._bodies: dict[tuple[str, str], bytes] = {}
         content = hashlib.sha256()
         for name, data in self._files.items():
             content.update(f"{name}\0{len(data)}\0".encode() + data)
@@ -69,13 +71,22 @@ class PageAssets:
         router = APIRouter(include_in_schema=False, dependencies=[needs(Right.USE)])
 
         @router.get(f"/{PREFIX}/{{version}}/{{name:path}}")
-        def get_file(version: str, name: str) -> Response:
+        def get_file(version: str, name: str, request: Request) -> Response:
             if version != self.version or name not in self._files:
                 raise NotFound("There is no such script.", hint="Reload the page.")
             kind = "text/css" if name.endswith(".css") else "text/javascript"
-            return Response(self._files[name], media_type=f"{kind}; charset=utf-8", headers=FOREVER)
+            coding = choose_coding(request.headers.get("accept-encoding", ""))
+            headers = {**FOREVER, "Vary": "Accept-Encoding", **({"Content-Encoding": coding} if coding else {})}
+            return Response(self._read_body(name, coding), media_type=f"{kind}; charset=utf-8", headers=headers)
 
         return router
+
+    def _read_body(self, name: str, coding: str) -> bytes:
+        """The file in `coding`, compressed when it is first asked for."""
+        body = self._bodies.get((name, coding))
+        if body is None:
+            body = self._bodies[name, coding] = compress_body(self._files[name], coding)
+        return body
 
     def render_head(self, *, theme: str, forms: Sequence[str], following: Sequence[str] = ()) -> str:
         """The HTML that loads the modules once one can type, along with files of Gradio (`following`: their addresses),

@@ -7,6 +7,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import pytest
 from fakes import DEADLINE, FAKE_MODEL
@@ -15,6 +16,8 @@ from playwright.sync_api import Page, Route, expect
 
 import studio
 from studio.core.model import Feature
+from studio.page import read_own_styles
+from studio.serving.page_styles import scope_styles
 
 pytestmark = pytest.mark.browser
 
@@ -28,6 +31,20 @@ OPEN = """() => {
   const closed = all.filter((button) => button.offsetParent);
   closed.forEach((button) => button.click());
   return closed.length;
+}"""
+COMPARE_SELECTORS = """async ([styles, version, ours]) => {
+  const core = document.querySelector("link[rel=modulepreload][href*='/core-']").href;
+  const scope = Object.values(await import(core)).find(
+    (each) => typeof each === "function" && String(each).includes(".contain "),
+  );
+  const describe = (rule) => [rule.selectorText ?? rule.conditionText, list(rule.cssRules ?? [])];
+  const list = (rules) => [...rules].map(describe);
+  const read = (text) => {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(text);
+    return list(sheet.cssRules);
+  };
+  return [read(scope(styles, version)), read(ours)];
 }"""
 FIND = "selectors => selectors.filter((selector) => document.querySelector(selector))"
 
@@ -68,6 +85,16 @@ def test_every_selector_of_the_styles_finds_something(opener: Opener) -> None:
         open_accordions(page)
         missing -= set(page.evaluate(FIND, sorted(missing)))
     assert missing == set()
+
+
+def test_our_styles_have_the_selectors_that_gradio_would_give_them(opener: Opener) -> None:
+    """The selectors alone: of `border` with a variable in it Gradio would leave nothing."""
+    page = opener.open_window(opener.share()).open()
+    styles, version = read_own_styles(), gr.__version__
+    theirs, ours = page.evaluate(COMPARE_SELECTORS, [styles, version.replace(".", "-"), scope_styles(styles, version)])
+    assert len(ours) > 500
+    assert ours == theirs
+    assert page.locator(f".gradio-container.gradio-container-{version.replace('.', '-')} .contain").count() == 1
 
 
 def test_every_variable_that_the_styles_set_is_one_of_gradio(opener: Opener) -> None:
