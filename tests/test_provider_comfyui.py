@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import comfy_server
 import pytest
 from comfy_server import ComfyServer, run_comfy_server
 from PIL import Image
@@ -18,8 +19,17 @@ from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.task import Task
 from studio.providers.comfyui import PROVIDER
+from studio.providers.common import comfyui_connection
 from studio.providers.common.comfyui_graphs import build_checkpoint_graph, fill_graph
 from studio.providers.common.service_backend import Service
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks at the server, and of the server until its history is written."""
+    monkeypatch.setattr(comfyui_connection, "_CHECK_INTERVAL", 0.5)
+    monkeypatch.setattr(comfyui_connection, "_RECEIVE_TIMEOUT", 0.1)
+    monkeypatch.setattr(comfy_server, "HISTORY_DELAY", 0.1)
 
 
 @pytest.fixture
@@ -149,7 +159,7 @@ def test_a_broken_line_is_taken_up_again(running: tuple[ComfyServer, Service]) -
 def test_stop_interrupts_the_server(running: tuple[ComfyServer, Service]) -> None:
     server, service = running
     server.plan = "hang"
-    error = expect_error(service, FakeContext(cancel_after=40), model="comfyui/checkpoint")
+    error = expect_error(service, FakeContext(cancel_after=30), model="comfyui/checkpoint")
     assert isinstance(error, JobCancelled)
     assert server.interrupted == ["p1"]
 
@@ -158,7 +168,7 @@ def test_stop_goes_with_the_key() -> None:
     with run_comfy_server() as (server, url):
         server.key, server.plan = SENTINEL, "hang"
         service = Service(PROVIDER, FakeKeys(), lambda: url)
-        assert isinstance(expect_error(service, FakeContext(cancel_after=40), model="comfyui/checkpoint"), JobCancelled)
+        assert isinstance(expect_error(service, FakeContext(cancel_after=30), model="comfyui/checkpoint"), JobCancelled)
         assert server.interrupted == ["p1"]
         wrong = Service(PROVIDER, FakeKeys("another-key-0123456789"), lambda: url)
         assert isinstance(expect_error(wrong, model="comfyui/checkpoint"), NotConfigured)
@@ -169,7 +179,7 @@ def test_stop_takes_a_waiting_graph_off_the_queue_and_leaves_the_running_one(
 ) -> None:
     server, service = running
     server.hold()
-    error = expect_error(service, FakeContext(cancel_after=40), model="comfyui/checkpoint")
+    error = expect_error(service, FakeContext(cancel_after=30), model="comfyui/checkpoint")
     assert isinstance(error, JobCancelled)
     assert (server.deleted, server.interrupted) == (["p1"], [])
 
@@ -179,7 +189,7 @@ def test_stop_while_the_graph_is_on_its_way_finds_it_and_interrupts_nobody_else(
 ) -> None:
     server, service = running
     server.hold()
-    server.slow_upload = 5.0
+    server.slow_upload = 2.0
     error = expect_error(service, StopWhileSending(server), model="comfyui/checkpoint")
     assert isinstance(error, JobCancelled)
     assert (server.deleted, server.interrupted) == (["p1"], [])
@@ -220,7 +230,7 @@ def test_an_end_that_was_missed_is_noticed_though_the_server_talks(
 def test_a_graph_that_waits_behind_others_is_waited_for(running: tuple[ComfyServer, Service]) -> None:
     server, service = running
     server.hold()
-    threading.Timer(3.0, server.running.clear).start()
+    threading.Timer(0.8, server.running.clear).start()
     assert len(render_images(service, model="comfyui/checkpoint")) == 1
 
 

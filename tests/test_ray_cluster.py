@@ -240,6 +240,8 @@ def test_actors_draw_the_same_images_stop_and_may_die(
 @pytest.mark.timeout(600)
 def test_a_cluster_that_is_not_there_is_a_problem_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
+    for limit in ("INITIAL_TIMEOUT_SEC", "MAX_TIMEOUT_SEC"):
+        monkeypatch.setattr(f"ray.util.client.worker.{limit}", 0.1)  # s; Ray tries thrice, for half a minute in all
     transport = RayTransport(RayAddress("ray://127.0.0.1:9", 1), build_fake_replica, {})
     [machine] = transport.machines
     with pytest.raises(Unreachable):
