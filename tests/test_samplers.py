@@ -15,6 +15,8 @@ from studio.core.errors import InvalidRequest
 from studio.core.task import Task
 from studio.pipelines.families._clip import UNetTraining
 from studio.pipelines.run.cfg_plus_plus import split_guidance
+from studio.pipelines.run.noise_levels import SCHEDULES
+from studio.pipelines.run.sampler_formulas import ADAPTIVE_FORMULAS, FORMULAS
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS, FLOW_SAMPLERS, make_scheduler
 from tests.local_models import EMBEDDED, FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
 
@@ -34,6 +36,13 @@ SD15 = {
     "timestep_spacing": "leading",
 }
 COMBINATIONS = [(sampler, schedule) for sampler, schedules in DIFFUSION_SAMPLERS.items() for schedule in schedules]
+# k-diffusion's formulas all walk the same levels, so that each schedule is drawn with one of them, in turn.
+WALKERS = dict(zip(SCHEDULES, itertools.cycle(FORMULAS)))
+DRAWN = [
+    (sampler, schedule)
+    for sampler, schedule in COMBINATIONS
+    if schedule == "Automatic" or sampler not in {*FORMULAS, *ADAPTIVE_FORMULAS} or WALKERS[schedule] == sampler
+]
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +65,20 @@ def drawn(embedded) -> dict[str, np.ndarray]:
     return {sampler: draw(embedded, sampler, "Automatic", 6) for sampler in DIFFUSION_SAMPLERS}
 
 
-@pytest.mark.parametrize(("sampler", "schedule"), COMBINATIONS)
+@pytest.mark.parametrize(("sampler", "schedule"), DRAWN)
 def test_draws_on_the_embedded_model(embedded, drawn, sampler: str, schedule: str) -> None:
     image = drawn[sampler] if schedule == "Automatic" else draw(embedded, sampler, schedule, 4)
     assert image.shape == (64, 64, 3)
     assert image.std() > 4, "flat: not an image, or not finite before it became one"
     assert image.std() < 120
+
+
+@pytest.mark.parametrize(("sampler", "schedule"), COMBINATIONS)
+def test_every_schedule_leads_every_sampler_from_noise_to_latents(sampler: str, schedule: str) -> None:
+    timesteps, latents = walk(sampler, 4, schedule)
+    assert len(timesteps) >= 4
+    assert np.isfinite(latents).all()
+    assert 0.01 < latents.std() < 3
 
 
 def test_samplers_differ(drawn) -> None:
@@ -144,16 +161,19 @@ def test_tables_need_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def walk(sampler: str, steps: int) -> tuple[list[float], np.ndarray]:
-    """The timesteps of `sampler` on Automatic, and the final latents of a model that predicts half of what it sees."""
+def walk(sampler: str, steps: int, schedule: str = "Automatic") -> tuple[list[float], np.ndarray]:
+    """The timesteps of `sampler`, and the final latents of a model that predicts half of what it sees."""
     import torch
 
-    scheduler = make_scheduler(sampler, "Automatic", SD15)
+    scheduler = make_scheduler(sampler, schedule, SD15)
     scheduler.set_timesteps(steps)
+    scheduler.noise_sampler_seed = [3]
     latents = torch.randn((1, 4, 4, 4), generator=torch.Generator().manual_seed(3)) * scheduler.init_noise_sigma
     for timestep in scheduler.timesteps:
         seen = scheduler.scale_model_input(latents, timestep)
         latents = scheduler.step(seen / 2, timestep, latents, return_dict=False)[0]
+        if getattr(scheduler, "is_finished", False):
+            break
     return [round(float(one), 3) for one in scheduler.timesteps], latents.double().numpy()
 
 
