@@ -315,6 +315,26 @@ def test_a_batch_and_a_second_order_sampler_are_steered_as_single_images(studio)
     assert all(same(a, b) for a, b in zip(together, alone, strict=True))
 
 
+@pytest.mark.parametrize("guided", [{}, {"pag_scale": 3.0}, {"sag_scale": 0.5}, {"pag_scale": 3.0, "sag_scale": 0.5}])
+def test_a_unit_begins_and_ends_with_its_steps_however_often_the_unet_is_called(
+    studio, monkeypatch: pytest.MonkeyPatch, guided: dict[str, float]
+) -> None:
+    from studio.pipelines.control.control_unet import LoadedUnit
+
+    steered: list[float] = []
+    compute = LoadedUnit.compute_residuals
+
+    def note_timestep(one: LoadedUnit, rows: Any) -> Any:
+        steered.append(round(float(rows.timestep)))
+        return compute(one, rows)
+
+    monkeypatch.setattr(LoadedUnit, "compute_residuals", note_timestep)
+    half = unit(start=0.25, end=0.75)
+    draw(studio, make_request(steps=8, sampler="Euler", schedule="Uniform", control=(half,), **guided))
+    assert list(dict.fromkeys(steered)) == [round(one) for one in np.linspace(999, 0, 8)[2:6]]
+    assert len(steered) == 4 * (1 + len(guided))
+
+
 def test_nothing_is_left_for_the_next_job(studio) -> None:
     bare = make_request("crossed")
     steered = bare.replace(control=(unit("crossed-canny"), unit("sketch")))

@@ -9,6 +9,7 @@ unit the images are, bit for bit, those of the ControlNet pipeline.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -148,7 +149,8 @@ def apply_units(pipe: Any, units: Sequence[LoadedUnit], images: int) -> Iterator
 
 
 class _Forward:
-    """The UNet's call with the units in it. Steps are counted by the calls: pipelines make one for each."""
+    """The UNet's call with the units in it. Steps are counted by what the scheduler is given: guidance by attention and
+    regions with LoRAs of their own call the UNet several times in a step."""
 
     def __init__(self, pipe: Any, units: Sequence[LoadedUnit], images: int, forward: Any) -> None:
         self._pipe = pipe
@@ -156,7 +158,15 @@ class _Forward:
         self._adapters = [one for one in units if one.chosen.is_adapter]
         self._images = images
         self._forward = forward
-        self._calls = 0
+        self._steps_done = 0
+        step = pipe.scheduler.step
+
+        @functools.wraps(step)  # pipelines look at the signature
+        def count_step(*args: Any, **kwargs: Any) -> Any:
+            self._steps_done += 1
+            return step(*args, **kwargs)
+
+        pipe.scheduler.step = count_step
 
     def __call__(
         self, sample: Any, timestep: Any, *, encoder_hidden_states: Any, added_cond_kwargs: Any = None, **rest: Any
@@ -179,9 +189,9 @@ class _Forward:
         )
 
     def _count_step(self) -> tuple[int, int]:
-        """The number of this call, from 0, and of all; thousandths where the sampler chooses its steps by itself."""
+        """The number of this step, from 0, and of all; thousandths where the sampler chooses its steps by itself."""
         steps = self._pipe.num_timesteps
-        step, self._calls = self._calls % steps, self._calls + 1
+        step = self._steps_done % steps
         share = getattr(self._pipe.scheduler, "share_done", None)
         return (step, steps) if share is None else (int(share * 1000), 1000)
 
