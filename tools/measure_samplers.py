@@ -3,8 +3,8 @@
 Every sampler of AUTOMATIC1111 1.10.1 on every schedule that it has, at 10, 20 and 30 steps and at Stable Diffusion's
 noise levels: the relative difference of the final latents from what the reference makes of the same noise. Needs torch
 and diffusers as the studio does, and on the path k-diffusion with what it imports (pip install --no-deps --target
-FOLDER k-diffusion==0.1.1.post1 torchdiffeq). Restart, DDIM and PLMS are not in k-diffusion: they are compared where the
-argument is a checkout of AUTOMATIC1111. What has no reference or no counterpart counts as missed.
+FOLDER k-diffusion==0.1.1.post1 torchdiffeq). Restart, DDIM, DDIM CFG++, PLMS and UniPC are not in k-diffusion: they are
+compared where the argument is a checkout of AUTOMATIC1111. What has no reference or no counterpart counts as missed.
 
 Run: PYTHONPATH=FOLDER python -m tools.measure_samplers [CHECKOUT] [SAMPLER …]
 """
@@ -22,8 +22,9 @@ from typing import Any
 
 from studio.core.errors import InvalidRequest
 from studio.core.foreign_infotexts import name_noise_source
+from studio.pipelines.run.cfg_plus_plus import SCALE_SHARE
 from studio.pipelines.run.samplers import make_scheduler
-from tools.record_k_diffusion import NAMES, ONE_LEVEL_MORE, load_sampling
+from tools.record_k_diffusion import FULL_RANGE, NAMES, ONE_LEVEL_MORE, load_sampling
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "models" / "embedded"
 STEPS = (10, 20, 30)
@@ -49,7 +50,8 @@ AUTOMATIC = {
     **dict.fromkeys(("DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE"), "Exponential"),
 }
 OVER_TIMESTEPS = ("DDIM", "PLMS", "UniPC", "DDIM CFG++")
-SAMPLERS = (*NAMES, "DPM adaptive", "Restart", *OVER_TIMESTEPS, "LCM")
+SAMPLERS = (*NAMES, "Restart", *OVER_TIMESTEPS, "LCM")
+GUIDANCE = 7.0  # of what is guided by parts of it
 AYS = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029)
 
 
@@ -69,13 +71,14 @@ class Network:
         self.alphas_cumprod = scheduler.alphas_cumprod
         self.trained = ((1 - self.alphas_cumprod) / self.alphas_cumprod) ** 0.5
         width = self.unet.config.cross_attention_dim
-        self.text = torch.randn((1, 77, width), generator=torch.Generator().manual_seed(3))
+        self.text, self.negative = torch.randn((2, 1, 77, width), generator=torch.Generator().manual_seed(3))
         self.kept: dict[tuple[Any, ...], Any] = {}
         self.inner_model = SimpleNamespace(inner_model=SimpleNamespace(alphas_cumprod=self.alphas_cumprod))
 
-    def answer(self, scaled: Any, timestep: Any) -> Any:
+    def answer(self, scaled: Any, timestep: Any, text: Any = None) -> Any:
         """Return the UNet's own answer."""
-        return self.unet(scaled, timestep, encoder_hidden_states=self.text, return_dict=False)[0]
+        text = self.text if text is None else text
+        return self.unet(scaled, timestep, encoder_hidden_states=text, return_dict=False)[0]
 
     def __call__(self, x: Any, sigma: Any) -> Any:
         """Return the prediction without noise."""
@@ -83,10 +86,12 @@ class Network:
         spread = (level**2 + 1) ** 0.5
         return x / spread**2 - self.answer(x / spread, self.find_timestep(level)) * level / spread
 
-    def predict_noise(self, x: Any, timestep: Any) -> Any:
+    def predict_noise(self, x: Any, timestep: Any, text: Any = None) -> Any:
         """Return the noise in latents of unit spread, as AUTOMATIC1111's samplers over timesteps ask for it."""
-        alpha = self.alphas_cumprod[int(timestep.flatten()[0])]
-        return alpha**0.5 * self.answer(x, timestep.flatten()[0]) + (1 - alpha) ** 0.5 * x
+        place = timestep.flatten()[0].clamp(0, len(self.trained) - 1)
+        logs, part = self.trained.log(), place.frac()
+        level = ((1 - part) * logs[place.floor().long()] + part * logs[place.ceil().long()]).exp()
+        return (self.answer(x, place, text) + level * x) / (level**2 + 1) ** 0.5
 
     def find_timestep(self, level: Any) -> Any:
         """Return the timestep of a level, interpolated in the logarithm."""
@@ -148,6 +153,7 @@ class Reference:
         extra = _load_module(checkout / "modules" / "sd_samplers_extra.py", self.sampling)
         timesteps = _load_module(checkout / "modules" / "sd_samplers_timesteps_impl.py", self.sampling)
         self.own = {"Restart": extra.restart_sampler, "DDIM": timesteps.ddim, "PLMS": timesteps.plms}
+        self.own |= {"DDIM CFG++": timesteps.ddim_cfgpp, "UniPC": timesteps.unipc}
 
     def run(self, sampler: str, schedule: str, steps: int) -> Any:
         """Return the final latents, or None where there is no reference."""
@@ -158,7 +164,7 @@ class Reference:
         def draw(*_: Any) -> Any:
             return torch.randn(SHAPE, generator=source)
 
-        if sampler in ("DDIM", "PLMS"):
+        if sampler in OVER_TIMESTEPS:
             return self._run_over_timesteps(sampler, steps, draw()) if sampler in self.own else None
         kind = AUTOMATIC.get(sampler, "Uniform") if schedule == "Automatic" else schedule
         more = sampler in ONE_LEVEL_MORE
@@ -175,14 +181,14 @@ class Reference:
         if sampler == "Restart":
             found = self.own.get(sampler)
             return None if found is None else self._run_restart(found, x, levels, draw)
-        if sampler not in NAMES and sampler != "DPM adaptive":
+        if sampler not in NAMES:
             return None
-        function = getattr(self.sampling, f"sample_{NAMES.get(sampler, 'dpm_adaptive')}")
+        function = getattr(self.sampling, f"sample_{NAMES[sampler]}")
         extra: dict[str, Any] = {"disable": True}
         if "SDE" in sampler:
             least = levels[levels > 0].min()
             extra["noise_sampler"] = self.sampling.BrownianTreeNoiseSampler(x, least, levels.max(), seed=[SEED])
-        elif sampler.endswith(" a") or sampler in ("DPM fast", "DPM adaptive"):
+        elif sampler.endswith(" a") or sampler in FULL_RANGE:
             extra["noise_sampler"] = draw
         if sampler == "DPM++ 2M SDE Heun":
             extra["solver_type"] = "heun"
@@ -207,27 +213,40 @@ class Reference:
         import torch
 
         timesteps = torch.clip(torch.tensor(list(range(0, 1000, 1000 // steps))) + 1, 0, 999)
-        predict = types.SimpleNamespace(inner_model=self.network.inner_model)
+        network, guided = self.network, sampler == "DDIM CFG++"
 
         class Model:
-            inner_model = predict.inner_model
+            inner_model = network.inner_model
+            cond_scale_miltiplier = 1.0  # its own spelling
+            last_noise_uncond: Any = None
 
             def __call__(self, latents: Any, timestep: Any) -> Any:
-                return network.predict_noise(latents, timestep)
+                noise = network.predict_noise(latents, timestep)
+                if not guided:
+                    return noise
+                self.last_noise_uncond = network.predict_noise(latents, timestep, network.negative)
+                change = noise - self.last_noise_uncond
+                return self.last_noise_uncond + GUIDANCE * self.cond_scale_miltiplier * change
 
-        network = self.network
-        return self.own[sampler](Model(), x, timesteps, disable=True)
+        return self.own[sampler](Model(), x, timesteps, disable=True, callback=lambda _: None)
 
 
 def _load_module(path: Path, sampling: Any) -> Any:
     """Return one of AUTOMATIC1111's modules without the rest of it."""
-    for name in ("modules", "modules.shared", "modules.models", "modules.models.diffusion"):
-        sys.modules.setdefault(name, types.ModuleType(name))
-    unipc = types.SimpleNamespace(UniPC=object)
-    sys.modules.setdefault("modules.models.diffusion.uni_pc", types.ModuleType("uni_pc"))
-    sys.modules["modules.models.diffusion.uni_pc"].uni_pc = unipc  # type: ignore[attr-defined]
-    sys.modules["modules"].shared = sys.modules["modules.shared"]  # type: ignore[attr-defined]
+    package = path.parents[0] / "models" / "diffusion" / "uni_pc" / "uni_pc.py"
+    names = ("modules", "modules.shared", "modules.models", "modules.models.diffusion")
+    made = {name: sys.modules.setdefault(name, types.ModuleType(name)) for name in names}
+    unipc = sys.modules.setdefault("modules.models.diffusion.uni_pc", types.ModuleType("uni_pc"))
+    vars(unipc)["uni_pc"] = _run_module(package)
+    vars(made["modules"])["shared"] = made["modules.shared"]
+    vars(made["modules.shared"])["opts"] = SimpleNamespace(
+        uni_pc_variant="bh1", uni_pc_skip_type="time_uniform", uni_pc_order=3, uni_pc_lower_order_final=True
+    )
     sys.modules["k_diffusion"].sampling = sampling  # type: ignore[attr-defined]
+    return _run_module(path)
+
+
+def _run_module(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -254,7 +273,13 @@ def run_ours(network: Network, sampler: str, schedule: str, steps: int) -> Any:
     source = torch.Generator().manual_seed(SEED)
     latents = torch.randn(SHAPE, generator=source) * scheduler.init_noise_sigma
     for timestep in scheduler.timesteps:
-        answer = network.answer(scheduler.scale_model_input(latents, timestep), timestep)
+        if getattr(scheduler, "is_finished", False):
+            break
+        scaled = scheduler.scale_model_input(latents, timestep)
+        answer = network.answer(scaled, timestep)
+        if getattr(scheduler, "needs_unguided", False):
+            scheduler.unguided = network.answer(scaled, timestep, network.negative)
+            answer = scheduler.unguided + GUIDANCE * SCALE_SHARE * (answer - scheduler.unguided)
         extra = {"generator": source} if sampler not in ("PLMS", "UniPC") or hasattr(scheduler, "clean") else {}
         latents = scheduler.step(answer, timestep, latents, return_dict=False, **extra)[0]
     network.kept[key] = latents
