@@ -14,10 +14,10 @@ from studio.core.request_choices import NoiseSource
 from studio.core.task import Task
 from studio.engine.jobs.passes import plan_images
 from studio.engine.jobs.prompt_drawing import draw_prompts
+from studio.pipelines.run.formula_table import FORMULAS
 from studio.pipelines.run.image_noise import ImageNoise, NoiseAnswers
 from studio.pipelines.run.noise import make_generators
 from studio.pipelines.run.philox import draw_normals
-from studio.pipelines.run.sampler_formulas import FORMULAS
 from studio.pipelines.run.samplers import make_scheduler
 from studio.prompting.wildcards import Wildcards
 from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from studio.pipelines.run.formula_table import ADAPTIVE_FORMULAS, DISTILLED_FORMULAS, FORMULAS
 from studio.pipelines.run.noise_levels import SCHEDULES, compute_levels, find_timestep
-from studio.pipelines.run.sampler_formulas import ADAPTIVE_FORMULAS, FORMULAS, Steps
+from studio.pipelines.run.sampler_formulas import Steps
 from studio.pipelines.run.samplers import make_scheduler
 from tests.test_samplers import SD15
 
@@ -47,12 +48,13 @@ def run(scheduler: Any, steps: int, seeds: list[int], *, begin: int = 0, latents
     return latents
 
 
-def follow(steps: Steps) -> Any:
+def follow(steps: Steps, *, unguided: bool = False) -> Any:
     """The final latents of a formula that is answered by `predict_clean`."""
     x, level = next(steps)
     while True:
         try:
-            x, level = steps.send((x, predict_clean(x, level)))
+            clean = predict_clean(x, level)
+            x, level = steps.send((x, clean, clean) if unguided else (x, clean))
         except StopIteration as end:
             return end.value
 
@@ -96,7 +98,7 @@ def test_drawing_over_begins_at_the_level_left(sampler: str) -> None:
         if brownian
         else (lambda now, then: torch.randn((1, *SHAPE), generator=source)),
     )
-    assert torch.allclose(made, follow(steps), atol=1e-4)
+    assert torch.allclose(made, follow(steps, unguided=FORMULAS[sampler].needs_unguided), atol=1e-4)
 
 
 @pytest.mark.parametrize("sampler", FORMULAS)
@@ -181,3 +183,13 @@ def test_levels_fall_from_the_highest_to_the_end(schedule: str, steps: int) -> N
     assert levels[-1] == 0 or (schedule == "KL Optimal" and abs(levels[-1] - trained[0]) < 1e-6)
     if schedule != "DDIM":
         assert len(levels) == steps + 1
+
+
+@pytest.mark.parametrize("sampler", [*FORMULAS, *DISTILLED_FORMULAS])
+def test_a_sampler_runs_over_every_schedule(sampler: str) -> None:
+    import torch
+
+    for schedule in SCHEDULES:
+        for steps in (1, 2, 3, 7):
+            made = run(make_scheduler(sampler, schedule, SD15), steps, [5])
+            assert torch.isfinite(made).all(), (schedule, steps)

@@ -211,6 +211,12 @@ def test_a_schedule_of_sdnext_that_we_do_not_have_is_named() -> None:
         ("KDPM2 a", None, ("DPM2 a", None)),
         ("res_multistep", "beta", ("RES multistep", "Beta")),
         ("dpm_adaptive", "beta", ("DPM adaptive", "Beta")),
+        ("er_sde", "simple", ("ER SDE", "Simple")),
+        ("euler_ancestral_cfg_pp", "normal", ("Euler a CFG++", "Normal")),
+        ("uni_pc_bh2", "karras", ("UniPC bh2", "Karras")),
+        ("ddim", "karras", ("Euler", "Karras")),  # ComfyUI runs it so
+        ("ddim", None, ("DDIM", None)),
+        ("DDIM", "karras", ("DDIM", "Karras")),
         ("", None, (None, None)),
         (7, [], ("7", None)),
     ],

@@ -1,31 +1,39 @@
-"""Compare the samplers with k-diffusion's and AUTOMATIC1111's own on the embedded model's UNet, and print a table.
+"""Compare the samplers with k-diffusion's and AUTOMATIC1111's own on the embedded model's UNet.
 
 Every sampler of AUTOMATIC1111 1.10.1 on every schedule that it has, at 10, 20 and 30 steps and at Stable Diffusion's
 noise levels: the relative difference of the final latents from what the reference makes of the same noise. Needs torch
 and diffusers as the studio does, and on the path k-diffusion with what it imports (pip install --no-deps --target
 FOLDER k-diffusion==0.1.1.post1 torchdiffeq). Restart, DDIM, DDIM CFG++, PLMS and UniPC are not in k-diffusion: they are
-compared where the argument is a checkout of AUTOMATIC1111. What has no reference or no counterpart counts as missed.
+compared where there is a checkout of AUTOMATIC1111; LCM with its published formula. What has no reference or no
+counterpart counts as missed.
 
-Run: PYTHONPATH=FOLDER python -m tools.measure_samplers [CHECKOUT] [SAMPLER …]
+Every difference is added to the file of results as soon as it is known; what is in there is not measured again. With
+--docs the table of docs/samplers.md is written from it.
+
+Run: PYTHONPATH=FOLDER python -m tools.measure_samplers RESULTS [--checkout FOLDER] [--docs] [SAMPLER …]
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
+import itertools
+import json
+import math
 import sys
 import types
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from studio.core.errors import InvalidRequest
 from studio.core.foreign_infotexts import name_noise_source
-from studio.pipelines.run.cfg_plus_plus import SCALE_SHARE
 from studio.pipelines.run.samplers import make_scheduler
+from tools.provider_tables import replace_tables
 from tools.record_k_diffusion import FULL_RANGE, NAMES, ONE_LEVEL_MORE, load_sampling
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "samplers.md"
 EMBEDDED = Path(__file__).resolve().parents[1] / "models" / "embedded"
 STEPS = (10, 20, 30)
 SEED = 5
@@ -52,6 +60,7 @@ AUTOMATIC = {
 OVER_TIMESTEPS = ("DDIM", "PLMS", "UniPC", "DDIM CFG++")
 SAMPLERS = (*NAMES, "Restart", *OVER_TIMESTEPS, "LCM")
 GUIDANCE = 7.0  # of what is guided by parts of it
+LCM_STRIDE = 20  # of the timesteps that LCM knows
 AYS = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029)
 
 
@@ -70,6 +79,7 @@ class Network:
         self.config = dict(scheduler.config)
         self.alphas_cumprod = scheduler.alphas_cumprod
         self.trained = ((1 - self.alphas_cumprod) / self.alphas_cumprod) ** 0.5
+        self.distilled = self.trained[LCM_STRIDE - 1 :: LCM_STRIDE]
         width = self.unet.config.cross_attention_dim
         self.text, self.negative = torch.randn((2, 1, 77, width), generator=torch.Generator().manual_seed(3))
         self.kept: dict[tuple[Any, ...], Any] = {}
@@ -168,7 +178,8 @@ class Reference:
             return self._run_over_timesteps(sampler, steps, draw()) if sampler in self.own else None
         kind = AUTOMATIC.get(sampler, "Uniform") if schedule == "Automatic" else schedule
         more = sampler in ONE_LEVEL_MORE
-        levels = make_levels(self.sampling, kind, steps + more, self.network.trained)
+        trained = self.network.distilled if sampler == "LCM" else self.network.trained
+        levels = make_levels(self.sampling, kind, steps + more, trained)
         if more:
             levels = torch.cat([levels[:-2], levels[-1:]])
         key = (sampler, steps, *levels.tolist())
@@ -181,6 +192,8 @@ class Reference:
         if sampler == "Restart":
             found = self.own.get(sampler)
             return None if found is None else self._run_restart(found, x, levels, draw)
+        if sampler == "LCM":
+            return self._run_lcm(x, levels, draw)
         if sampler not in NAMES:
             return None
         function = getattr(self.sampling, f"sample_{NAMES[sampler]}")
@@ -208,6 +221,22 @@ class Reference:
             return function(self.network, x, levels, disable=True)
         finally:
             torch.randn_like = own
+
+    def _run_lcm(self, x: Any, levels: Any, draw: Any) -> Any:
+        """Consistency sampling: the prediction by the boundary condition of its paper, with a data spread of a half and
+        timesteps counted tenfold, and fresh noise up to the next level."""
+        network = self.network
+        for now, then in itertools.pairwise(levels):
+            place = (now.log() - network.distilled.log()).abs().argmin()
+            timestep = (place + 1) * LCM_STRIDE - 1
+            spread = (now**2 + 1) ** 0.5
+            clean = x / spread**2 - network.answer(x / spread, timestep) * now / spread
+            time = timestep * 10.0
+            kept = 0.25 / (time**2 + 0.25)
+            x = time / (time**2 + 0.25) ** 0.5 * clean + kept * x
+            if then > 0:
+                x = x + then * draw()
+        return x
 
     def _run_over_timesteps(self, sampler: str, steps: int, x: Any) -> Any:
         import torch
@@ -279,45 +308,94 @@ def run_ours(network: Network, sampler: str, schedule: str, steps: int) -> Any:
         answer = network.answer(scaled, timestep)
         if getattr(scheduler, "needs_unguided", False):
             scheduler.unguided = network.answer(scaled, timestep, network.negative)
-            answer = scheduler.unguided + GUIDANCE * SCALE_SHARE * (answer - scheduler.unguided)
-        extra = {"generator": source} if sampler not in ("PLMS", "UniPC") or hasattr(scheduler, "clean") else {}
-        latents = scheduler.step(answer, timestep, latents, return_dict=False, **extra)[0]
+            answer = scheduler.unguided + GUIDANCE * scheduler.guidance_share * (answer - scheduler.unguided)
+        latents = scheduler.step(answer, timestep, latents, generator=source, return_dict=False)[0]
     network.kept[key] = latents
     return latents
 
 
-def main(checkout: Path | None, samplers: Sequence[str]) -> None:
-    """Print a row for each sampler, and the share of all combinations within the bar."""
-    import torch
-
-    network = Network()
-    reference = Reference(network, checkout)
-    within, total = defaultdict(int), 0
-    print("| sampler | " + " | ".join(SCHEDULES) + " |\n|---|" + "---|" * len(SCHEDULES))
-    with torch.inference_mode():
-        for sampler in samplers:
-            cells = []
-            for schedule in SCHEDULES:
-                cell = max(measure(network, reference, sampler, schedule, steps) for steps in STEPS)
-                cells.append("–" if cell == float("inf") else f"{cell:.0e}")
-                within[sampler] += cell <= BAR
-                total += 1
-            print(f"| {sampler} | " + " | ".join(cells) + " |", flush=True)
-    found = sum(within.values())
-    print(f"{found} of {total} combinations within {BAR} at {STEPS} steps ({found / total:.1%})")
-
-
-def measure(network: Network, reference: Reference, sampler: str, schedule: str, steps: int) -> float:
-    """Return the relative difference, infinite where one of the two is missing."""
+def measure(network: Network, reference: Reference, sampler: str, schedule: str, steps: int) -> float | None:
+    """Return the relative difference, None where one of the two is missing."""
     expected = reference.run(sampler, schedule, steps)
     if expected is None:
-        return float("inf")
+        return None
     try:
         made = run_ours(network, sampler, schedule, steps)
     except InvalidRequest:
-        return float("inf")
+        return None
     return float((made - expected).norm() / expected.norm())
 
 
+Results = dict[tuple[str, str, int], float | None]
+
+
+def read_results(path: Path) -> Results:
+    """Return the differences that are known."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rows = [json.loads(line) for line in lines]
+    return {(row["sampler"], row["schedule"], row["steps"]): row["difference"] for row in rows}
+
+
+def measure_all(path: Path, checkout: Path | None, samplers: Sequence[str]) -> None:
+    """Add the differences that are missing to the file."""
+    import torch
+
+    known = read_results(path)
+    combinations = [(sampler, schedule, steps) for sampler in samplers for schedule in SCHEDULES for steps in STEPS]
+    wanted = [one for one in combinations if one not in known]
+    if not wanted:
+        return
+    network = Network()
+    reference = Reference(network, checkout)
+    with torch.inference_mode(), path.open("a", encoding="utf-8") as file:
+        for sampler, schedule, steps in wanted:
+            difference = measure(network, reference, sampler, schedule, steps)
+            row = {"sampler": sampler, "schedule": schedule, "steps": steps, "difference": difference}
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+
+
+def render_table(results: Results, samplers: Sequence[str]) -> str:
+    """Return a row for each sampler, the largest difference of its three numbers of steps in each cell."""
+    rows = ["| | " + " | ".join(SCHEDULES) + " |", "|---|" + "---|" * len(SCHEDULES)]
+    for sampler in samplers:
+        found = [find_largest(results, sampler, schedule) for schedule in SCHEDULES]
+        cells = ["–" if one is None else f"{one:.0e}" for one in found]
+        rows.append(f"| {sampler} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def find_largest(results: Mapping[tuple[str, str, int], float | None], sampler: str, schedule: str) -> float | None:
+    """Return the largest difference of a combination, None unless all its numbers of steps were compared."""
+    found = [results.get((sampler, schedule, steps)) for steps in STEPS]
+    known = [one for one in found if one is not None and math.isfinite(one)]
+    return max(known) if len(known) == len(STEPS) else None
+
+
+def summarize(results: Results, samplers: Sequence[str]) -> str:
+    """Return how many combinations are within the bar."""
+    found = [find_largest(results, sampler, schedule) for sampler in samplers for schedule in SCHEDULES]
+    within = sum(one is not None and one <= BAR for one in found)
+    steps = ", ".join(map(str, STEPS[:-1])) + f" and {STEPS[-1]}"
+    return f"{within} of {len(found)} combinations ({within / len(found):.1%}) are within {BAR:g} at {steps} steps."
+
+
+def main() -> None:
+    """Measure, print the table and, if asked for, write it into the docs."""
+    parser = argparse.ArgumentParser(description="Compare the samplers with k-diffusion's and AUTOMATIC1111's own.")
+    parser.add_argument("results", type=Path, help="a file of results, which is continued")
+    parser.add_argument("--checkout", type=Path, help="the folder of AUTOMATIC1111")
+    parser.add_argument("--docs", action="store_true", help="write the table of docs/samplers.md")
+    parser.add_argument("samplers", nargs="*", default=SAMPLERS, metavar="SAMPLER")
+    given = parser.parse_intermixed_args()
+    measure_all(given.results, given.checkout, given.samplers)
+    results = read_results(given.results)
+    table, summary = render_table(results, given.samplers), summarize(results, given.samplers)
+    print(f"{table}\n\n{summary}")
+    if given.docs:
+        text = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(replace_tables(text, {"samplers": lambda: f"{table}\n\n{summary}"}), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None, sys.argv[2:] or SAMPLERS)
+    main()

@@ -29,7 +29,10 @@ def name_noise_source(pairs: Mapping[str, str]) -> dict[str, str]:
     """The pairs with the noise source in our words. AUTOMATIC1111 and Forge leave it out where it is the GPU, wrote a
     seed resize from -1x-1 where there was none, and write a schedule for samplers that have none."""
     found = dict(pairs)
-    if found.get("Sampler") in _OVER_TIMESTEPS and _is_from_forge_or_its_origin(found):
+    if found.get("Sampler") == "LCM" and _is_from_forge_or_its_origin(found):
+        schedule = found.get("Schedule type", "Automatic")  # which is that of the paper here
+        found["Schedule type"] = "Uniform" if schedule == "Automatic" else schedule
+    elif found.get("Sampler") in _OVER_TIMESTEPS and _is_from_forge_or_its_origin(found):
         found.pop("Schedule type", None)
     if found.get("Seed resize from") in ("-1x-1", "0x0"):
         del found["Seed resize from"]

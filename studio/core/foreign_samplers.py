@@ -6,7 +6,9 @@ from typing import Any
 
 COMFYUI_SAMPLERS = {  # by the names of ComfyUI, which Fooocus and SwarmUI have too
     "euler": "Euler",
+    "euler_cfg_pp": "Euler CFG++",
     "euler_ancestral": "Euler a",
+    "euler_ancestral_cfg_pp": "Euler a CFG++",
     "heun": "Heun",
     "heunpp2": "HeunPP2",
     "lms": "LMS",
@@ -15,27 +17,36 @@ COMFYUI_SAMPLERS = {  # by the names of ComfyUI, which Fooocus and SwarmUI have 
     "dpm_fast": "DPM fast",
     "dpm_adaptive": "DPM adaptive",
     "dpmpp_2s_ancestral": "DPM++ 2S a",
+    "dpmpp_2s_ancestral_cfg_pp": "DPM++ 2S a CFG++",
     "dpmpp_sde": "DPM++ SDE",
     "dpmpp_sde_gpu": "DPM++ SDE",
     "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_2m_cfg_pp": "DPM++ 2M CFG++",
     "dpmpp_2m_sde": "DPM++ 2M SDE",
     "dpmpp_2m_sde_gpu": "DPM++ 2M SDE",
     "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
     "dpmpp_3m_sde": "DPM++ 3M SDE",
     "dpmpp_3m_sde_gpu": "DPM++ 3M SDE",
-    "ddim": "DDIM",
+    "ddim": "Euler",  # over any schedule
     "ddpm": "DDPM",
     "uni_pc": "UniPC",
-    "uni_pc_bh2": "UniPC",
+    "uni_pc_bh2": "UniPC bh2",
     "ipndm": "IPNDM",
+    "ipndm_v": "IPNDM_V",
     "res_multistep": "RES multistep",
+    "res_multistep_cfg_pp": "RES multistep CFG++",
+    "res_multistep_ancestral": "RES multistep a",
+    "res_multistep_ancestral_cfg_pp": "RES multistep a CFG++",
     "gradient_estimation": "Gradient estimation",
+    "gradient_estimation_cfg_pp": "Gradient estimation CFG++",
+    "er_sde": "ER SDE",
     "deis": "DEIS",
     "sa_solver": "SA-Solver",
     "lcm": "LCM",
 }
 SAMPLERS = {  # by the names of InvokeAI, NovelAI, Easy Diffusion, SD.Next and others too, without "k_"
     **COMFYUI_SAMPLERS,
+    "ddim": "DDIM",
     "euler_a": "Euler a",
     "euler a": "Euler a",
     "euler ancestral": "Euler a",
@@ -111,6 +122,8 @@ def name_sampling(sampler: Any, schedule: Any = None) -> dict[str, str]:
     if plain not in SAMPLERS and plain not in _OURS:
         plain, behind = _split_schedule(plain)
         kind = kind or behind
+    if sampler == "ddim" and str(schedule) in COMFYUI_SCHEDULES:  # which only ComfyUI and its kin have beside it
+        plain = "euler"
     found = SAMPLERS.get(plain) or _OURS.get(plain) or name
     return {**({"Sampler": found} if found else {}), **({"Schedule type": kind} if kind else {})}
 

@@ -15,7 +15,7 @@ from studio.core.weight_reading import read_tensors_below, use_lowercase_ending
 from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.catalog.model_folders import read_component_config
 from studio.pipelines.families import _parts
-from studio.pipelines.run.sampler_formulas import ADAPTIVE_FORMULAS
+from studio.pipelines.run.formula_table import ADAPTIVE_FORMULAS, UNGUIDED_SAMPLERS
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _TEXT_TO_IMAGE, _INPAINT, _INSTRUCT = (
@@ -92,7 +92,7 @@ class UNetTraining:
     def combinations(self) -> dict[str, tuple[str, ...]]:
         """The samplers and their schedules. The pipeline for instructions cannot end before its last timestep, and is
         guided in two directions."""
-        left_out = (*ADAPTIVE_FORMULAS, "DDIM CFG++") if self.place == _INSTRUCT_PLACE else ()
+        left_out = (*ADAPTIVE_FORMULAS, *UNGUIDED_SAMPLERS) if self.place == _INSTRUCT_PLACE else ()
         return {name: schedules for name, schedules in DIFFUSION_SAMPLERS.items() if name not in left_out}
 
     def pick_class(self, classes: tuple[str, str, str]) -> str:

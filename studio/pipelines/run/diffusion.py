@@ -16,7 +16,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.pipelines import device_memory
 from studio.pipelines.run import conditioning, finite_values, noise
-from studio.pipelines.run.cfg_plus_plus import split_guidance
+from studio.pipelines.run.cfg_plus_plus import raise_guidance, split_guidance
 from studio.pipelines.run.dynamic_threshold import threshold_guidance
 from studio.pipelines.run.freeu import apply_freeu
 from studio.pipelines.run.guidance_rescale import rescale_guidance
@@ -125,6 +125,8 @@ def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ct
         "output_type": "latent" if task.latents else "pil",
         **task.inputs,
     }
+    if getattr(pipe.scheduler, "needs_unguided", False):
+        arguments["guidance_scale"] = raise_guidance(pipe.unet, task.request.guidance or 0.0)
     for name in ("width", "height"):
         if name in accepted:
             arguments[name] = getattr(task.request, name)
@@ -194,7 +196,7 @@ def _list_network_changes(pipe: Any, task: Pass) -> Iterator[AbstractContextMana
         refined = [task.refiner.pipe.unet] if task.refiner is not None else []
         yield wrap_edges(pipe.unet, pipe.vae, *refined)
     if getattr(pipe.scheduler, "needs_unguided", False):  # around all else that guides
-        yield split_guidance(pipe.unet, pipe.scheduler, len(task.seeds))
+        yield split_guidance(pipe.unet, pipe.scheduler, len(task.seeds), request.guidance or 0.0)
 
 
 def _encode(

@@ -6,14 +6,9 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from studio.pipelines.run.noise_levels import compute_levels, find_timestep, make_timestep_levels
-from studio.pipelines.run.sampler_formulas import (
-    ADAPTIVE_FORMULAS,
-    FORMULAS,
-    TIMESTEP_FORMULAS,
-    Steps,
-    make_karras_levels,
-)
+from studio.pipelines.run.formula_table import TIMESTEP_FORMULAS, get_formula
+from studio.pipelines.run.noise_levels import compute_levels, find_timestep, make_timestep_levels, make_unipc_levels
+from studio.pipelines.run.sampler_formulas import Steps, make_karras_levels
 
 if TYPE_CHECKING:
     import torch
@@ -40,9 +35,9 @@ class LevelScheduler:
         own = {"sampler": sampler, "schedule": schedule, "xl": xl}
         self.config: Any = FrozenDict({**kept, "steps_offset": 1, **trained, **own})
         self.alphas_cumprod = euler.alphas_cumprod
-        self._trained: list[float] = (((1 - self.alphas_cumprod) / self.alphas_cumprod) ** 0.5).tolist()
-        self._over_timesteps = sampler in TIMESTEP_FORMULAS
-        self._formula = {**FORMULAS, **TIMESTEP_FORMULAS, **ADAPTIVE_FORMULAS}[sampler]
+        self._trained = self._list_trained_levels()
+        self._over_timesteps = sampler in TIMESTEP_FORMULAS and schedule == "Automatic"
+        self._formula = get_formula(sampler, over_timesteps=self._over_timesteps)
         self.order = max(1, self._formula.calls)
         self.prompt_calls = 2 if self._formula.second_order else 1
         self.noise_sampler_seed: Sequence[int] | None = None
@@ -64,7 +59,12 @@ class LevelScheduler:
     @property
     def needs_unguided(self) -> bool:
         """Whether the steps need what the model answers without the prompt, as `unguided`."""
-        return self._formula.unguided_slope
+        return self._formula.needs_unguided
+
+    @property
+    def guidance_share(self) -> float:
+        """What a CFG scale is multiplied by."""
+        return self._formula.scale_share
 
     @property
     def step_index(self) -> int | None:
@@ -91,9 +91,9 @@ class LevelScheduler:
             low, high = self._trained[0], self._trained[-1]
             levels = make_karras_levels(num_inference_steps, low, high) if num_inference_steps > 1 else [high, low]
         self._levels = levels
-        self._called = _list_called_levels(self._formula.formula(torch.zeros(1), levels, _draw_nothing))
+        self._called = self._list_called_levels(levels)
         self.sigmas = torch.tensor([*self._called, levels[-1]], dtype=torch.float32)
-        timesteps = [find_timestep(level, self._trained) for level in self._called]
+        timesteps = [self._find_timestep(level) for level in self._called]
         self.timesteps = torch.tensor(timesteps, dtype=torch.float32, device=device)
         self._begin: int | None = None
         self._calls_done: int | None = None
@@ -101,7 +101,32 @@ class LevelScheduler:
         self._exact: torch.Tensor | None = None
         self._brownian: Any = None
 
+    def _list_trained_levels(self) -> list[float]:
+        """The checkpoint's own levels, ascending."""
+        return (((1 - self.alphas_cumprod) / self.alphas_cumprod) ** 0.5).tolist()
+
+    def _find_timestep(self, level: float) -> float:
+        return find_timestep(level, self._trained)
+
+    def _list_called_levels(self, levels: Sequence[float]) -> list[float]:
+        """The levels at which the formula calls the model, found by running it on zeros."""
+        import torch
+
+        zero = torch.zeros(1)
+        steps = self._formula.formula(zero, levels, lambda now, then: zero)
+        more = (zero,) if self._formula.needs_unguided else ()
+        called = []
+        try:
+            x, level = next(steps)
+            while True:
+                called.append(level)
+                x, level = steps.send((x, zero, *more))
+        except StopIteration:
+            return called
+
     def _compute_levels(self, steps: int) -> list[float]:
+        if self._formula.to_last:
+            return make_unipc_levels(steps, self._trained)
         if self._over_timesteps:
             levels = make_timestep_levels(steps, self._trained)
             calls = len(levels) - 1 + (self._formula.resume is not None)
@@ -143,7 +168,7 @@ class LevelScheduler:
             self._start(exact, call, generator)
         assert self._steps is not None
         try:
-            latents, level = self._steps.send((self._move_slope(exact, clean, call), clean))
+            latents, level = self._steps.send(self._build_answer(exact, clean, call))
             self._plan_call(call + 1, level)
         except StopIteration as end:
             self._plan_call(call + 1, None)
@@ -156,13 +181,15 @@ class LevelScheduler:
     def _plan_call(self, call: int, level: float | None) -> None:
         """Take note of the level of a call to come, None at the end; here all are known ahead."""
 
-    def _move_slope(self, latents: torch.Tensor, clean: torch.Tensor, call: int) -> torch.Tensor:
-        """The latents from which the way to the clean ones has the direction of the way to those without the prompt,
-        where the model's answer without it is known; a call that moves nothing leaves them."""
+    def _build_answer(self, latents: torch.Tensor, clean: torch.Tensor, call: int) -> tuple[torch.Tensor, ...]:
+        """What the formula is sent: latents and prediction, and with CFG++ the one without the prompt. Where there was
+        no guidance the two are the same."""
+        if not self._formula.needs_unguided:
+            return latents, clean
         unguided, self.unguided = self.unguided, None
-        if unguided is None or self.sigmas[call] == self.sigmas[call + 1]:
-            return latents
-        return latents + clean - self._predict_clean(unguided.float(), latents, self._called[call])
+        if unguided is None:
+            return latents, clean, clean
+        return latents, clean, self._predict_clean(unguided.float(), latents, self._called[call])
 
     def _start(self, latents: torch.Tensor, call: int, generator: Any) -> None:
         from diffusers.utils.torch_utils import randn_tensor
@@ -229,23 +256,3 @@ class LevelScheduler:
 def _compute_spread(level: float) -> float:
     """The spread of a noisy image at that level, where an image without noise has 1."""
     return (level**2 + 1) ** 0.5
-
-
-def _draw_nothing(now: float, then: float) -> torch.Tensor:
-    import torch
-
-    return torch.zeros(1)
-
-
-def _list_called_levels(steps: Steps) -> list[float]:
-    """The levels at which a formula calls the model, found by running it on zeros."""
-    import torch
-
-    called = []
-    try:
-        x, level = next(steps)
-        while True:
-            called.append(level)
-            x, level = steps.send((x, torch.zeros(1)))
-    except StopIteration:
-        return called

@@ -77,14 +77,17 @@ def make_timestep_levels(count: int, trained: Sequence[float]) -> list[float]:
     return levels if len(levels) > 1 else [trained[-1], *levels]
 
 
-def make_unipc_levels(count: int, trained: Sequence[float]) -> tuple[list[float], list[float]]:
-    """AUTOMATIC1111's levels for UniPC, even in timesteps down to the first trained one, and the timesteps of all but
-    the last."""
+def make_unipc_levels(count: int, trained: Sequence[float]) -> list[float]:
+    """AUTOMATIC1111's levels for UniPC, even in timesteps from the last to the first trained one, interpolated in the
+    logarithm of the image's share; there may be more than `count` + 1."""
     import torch
 
     steps = len(range(0, len(trained), max(len(trained) // count, 1)))
-    timesteps = torch.linspace(len(trained) - 1, 0, steps + 1)
-    return _spread_timesteps(steps + 1, trained), timesteps[:-1].tolist()
+    shares = (torch.tensor(trained, dtype=torch.float64).square() + 1).log() / -2
+    timesteps = torch.linspace(len(trained) - 1, 0, steps + 1, dtype=torch.float64)
+    low, high, part = timesteps.floor().long(), timesteps.ceil().long(), timesteps.frac()
+    share = (1 - part) * shares[low] + part * shares[high]
+    return (-2 * share).expm1().sqrt().tolist()
 
 
 def make_exponential_levels(count: int, trained: Sequence[float]) -> list[float]:

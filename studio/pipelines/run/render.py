@@ -15,11 +15,11 @@ from studio.pipelines.control.control_tasks import convert_to_units, find_contro
 from studio.pipelines.run import memory_and_speed
 from studio.pipelines.run.detailing import Detailing
 from studio.pipelines.run.diffusion import Progress
+from studio.pipelines.run.formula_table import ADAPTIVE_FORMULAS
 from studio.pipelines.run.image_to_image import Editing
 from studio.pipelines.run.oom_fallbacks import OomFallbacks
 from studio.pipelines.run.prepared_run import PassRunner
 from studio.pipelines.run.run_plan import Resources
-from studio.pipelines.run.sampler_formulas import ADAPTIVE_FORMULAS
 from studio.pipelines.run.text_to_image import Drawing
 from studio.pipelines.upscale.creative_upscale import CreativeUpscale
 

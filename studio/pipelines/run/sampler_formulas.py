@@ -3,28 +3,24 @@
 A generator is given the noisy latents, the noise levels (descending floats, the last usually 0) and a source of noise.
 It yields `(latents, level)` whenever the model has to be called and is sent `(latents, clean)` back: the latents as
 they were (inpainting may have changed them) and the model's prediction without noise. It returns the final latents. The
-number and the levels of the calls depend on the noise levels alone, never on the values, but for ADAPTIVE_FORMULAS.
+number and the levels of the calls depend on the noise levels alone, never on the values, but for DPM adaptive.
 
-Formulas: Karras et al. 2022 (arXiv:2206.00364), DPM-Solver (2206.00927), DPM-Solver++ (2211.01095), Restart
-(2306.14878) and RES (2308.02157), as k-diffusion, AUTOMATIC1111 and ComfyUI parametrise them, so that a recipe gives
-the same image there and here.
+Formulas: Karras et al. 2022 (arXiv:2206.00364), DPM-Solver (2206.00927), DPM-Solver++ (2211.01095) and Restart
+(2306.14878), as k-diffusion and AUTOMATIC1111 parametrise them, so that a recipe gives the same image there and here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Any
 
 Latents = Any  # torch.Tensor; torch is not imported for a table of names
 Noise = Callable[[float, float], Latents]
 """Unit noise for a move from one level to the next, shaped as the latents."""
-Steps = Generator[tuple[Latents, float], tuple[Latents, Latents], Latents]
+Steps = Generator[tuple[Latents, float], tuple[Latents, ...], Latents]
 Formula = Callable[[Latents, Sequence[float], Noise], Steps]
-
 
 ADAPTIVE_CALLS, ADAPTIVE_TRIES = 3, 500
 _FIRST_LENGTH = 0.05  # of a step, in the logarithm of the level; as all of these k-diffusion's
@@ -355,40 +351,6 @@ def make_karras_levels(count: int, low: float, high: float, rho: float = 7.0) ->
     return [*((ends[0] + torch.linspace(0, 1, count) * (ends[1] - ends[0])) ** rho).tolist(), 0.0]
 
 
-def sample_heunpp2(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
-    """Heun's method with three slopes a step but for the last two steps, weighted as ComfyUI's HeunPP2 does."""
-    for i, (now, then) in enumerate(pairwise(levels)):
-        x, clean = yield x, now
-        slope = (x - clean) / now
-        left = len(levels) - 2 - i
-        if left == 0:
-            return x + slope * (then - now)
-        ahead, clean = yield x + slope * (then - now), then
-        second_slope = (ahead - clean) / then
-        if left == 1:
-            second = then / (2 * levels[0])
-            mixed = slope * (1 - second) + second_slope * second
-        else:
-            after = levels[i + 2]
-            further, clean = yield ahead + second_slope * (after - then), after
-            second, third = then / (3 * levels[0]), after / (3 * levels[0])
-            mixed = slope * (1 - second - third) + second_slope * second + (further - clean) / after * third
-        x = x + mixed * (then - now)
-    return x
-
-
-def sample_ipndm(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
-    """Improved pseudo-linear multistep of up to fourth order (arXiv:2204.13902), for steps of any length."""
-    slopes: list[Latents] = []
-    for now, then in pairwise(levels):
-        x, clean = yield x, now
-        slopes = [(x - clean) / now, *slopes[:3]]
-        if then == 0:
-            return clean
-        x = x + _mix_slopes(slopes) * (then - now)
-    return x
-
-
 def sample_plms(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
     """Pseudo-linear multistep of up to fourth order (arXiv:2202.09778), the first step with two calls."""
     x, clean = yield x, levels[0]
@@ -408,103 +370,11 @@ def _continue_plms(x: Latents, levels: Sequence[float], slopes: list[Latents]) -
     for now, then in pairwise(levels):
         x, clean = yield x, now
         slopes = [(x - clean) / now, *slopes[:3]]
-        x = x + _mix_slopes(slopes) * (then - now)
+        x = x + mix_slopes(slopes) * (then - now)
     return x
 
 
-def _mix_slopes(slopes: Sequence[Latents]) -> Latents:
+def mix_slopes(slopes: Sequence[Latents]) -> Latents:
     """The slope of Adams and Bashforth's method for even steps, of as many slopes, the newest first."""
     weights = ((1,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
     return sum(weight * slope for weight, slope in zip(weights[len(slopes) - 1], slopes, strict=True))
-
-
-def sample_res_multistep(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
-    """The second-order multistep exponential integrator of RES (arXiv:2308.02157)."""
-    before, last = None, 0.0
-    for i, (now, then) in enumerate(pairwise(levels)):
-        x, clean = yield x, now
-        if before is None or then == 0:
-            x = x + (x - clean) / now * (then - now)
-        else:
-            h = math.log(now / then)
-            back = math.log(last / levels[i]) / -h
-            phi_1 = -math.expm1(-h) / h
-            phi_2 = (1 - phi_1) / h
-            second = phi_2 / back
-            x = math.exp(-h) * x + h * ((phi_1 - second) * clean + second * before)
-        before, last = clean, now
-    return x
-
-
-def sample_gradient_estimation(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
-    """Euler's method along a slope extrapolated from the last two (arXiv:2306.04848, factor 2)."""
-    previous = None
-    for now, then in pairwise(levels):
-        x, clean = yield x, now
-        if then == 0:
-            return clean
-        slope = (x - clean) / now
-        leaning = slope if previous is None else 2 * slope - previous
-        x = x + leaning * (then - now)
-        previous = slope
-    return x
-
-
-@dataclass(frozen=True)
-class SamplerFormula:
-    """A formula and the calls that each of its steps makes, 0 where steps differ; `brownian` asks for noise that
-    depends on the levels and the seed alone; `drop_level` counts one level more and leaves out the last but one. With
-    `second_order` prompt editing counts two calls a step, as A1111 does for these. `full_range` takes all levels of the
-    checkpoint whatever the schedule, which then says only how strong the first noise is. With `resume` an image that is
-    drawn over takes that formula, from the level before its first call on. With `unguided_slope` noise is added back
-    along the prediction without the prompt (CFG++).
-    """
-
-    formula: Formula
-    calls: int = 1
-    brownian: bool = False
-    drop_level: bool = False
-    second_order: bool = False
-    full_range: bool = False
-    resume: Formula | None = None
-    unguided_slope: bool = False
-
-
-FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
-    {
-        "Euler": SamplerFormula(sample_euler),
-        "Euler a": SamplerFormula(sample_euler_ancestral),
-        "Heun": SamplerFormula(sample_heun, calls=2, second_order=True),
-        "LMS": SamplerFormula(sample_lms),
-        "DPM2": SamplerFormula(sample_dpm2, calls=2, second_order=True, drop_level=True),
-        "DPM2 a": SamplerFormula(sample_dpm2_ancestral, calls=2, second_order=True, drop_level=True),
-        "DPM++ 2S a": SamplerFormula(sample_dpmpp_2s_ancestral, calls=2, second_order=True),
-        "DPM++ 2M": SamplerFormula(sample_dpmpp_2m),
-        "DPM++ SDE": SamplerFormula(sample_dpmpp_sde, calls=2, second_order=True, brownian=True),
-        "DPM++ 2M SDE": SamplerFormula(sample_dpmpp_2m_sde, brownian=True),
-        "DPM++ 2M SDE Heun": SamplerFormula(sample_dpmpp_2m_sde_heun, brownian=True),
-        "DPM++ 3M SDE": SamplerFormula(sample_dpmpp_3m_sde, brownian=True, drop_level=True),
-        "DPM fast": SamplerFormula(sample_dpm_fast, calls=0, full_range=True),
-        "Restart": SamplerFormula(sample_restart, calls=0, second_order=True),
-        "HeunPP2": SamplerFormula(sample_heunpp2, calls=0),
-        "IPNDM": SamplerFormula(sample_ipndm),
-        "RES multistep": SamplerFormula(sample_res_multistep),
-        "Gradient estimation": SamplerFormula(sample_gradient_estimation),
-    }
-)
-"""Sampler -> its formula."""
-
-ADAPTIVE_FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
-    {"DPM adaptive": SamplerFormula(sample_dpm_adaptive)}
-)
-"""Samplers that choose their own steps by what the model answers: all images of a batch take the same ones."""
-
-TIMESTEP_FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
-    {
-        "DDIM": SamplerFormula(sample_euler),
-        "DDIM CFG++": SamplerFormula(sample_euler, unguided_slope=True),
-        "PLMS": SamplerFormula(sample_plms, resume=resume_plms),
-    }
-)
-"""Samplers that AUTOMATIC1111 runs over timesteps of their own, whatever the schedule, from unit noise and to latents
-of unit spread."""

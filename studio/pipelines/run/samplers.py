@@ -1,10 +1,10 @@
 """Samplers and schedules under the names users know, each mapped to a scheduler and its flags by a table.
 
 Names and meanings are AUTOMATIC1111's. A schedule says where on the noise scale the steps lie; the sampler says how one
-step is made. The samplers of k-diffusion run its own formulas over its own noise levels (`level_scheduler`), so that a
-recipe gives the same image here; the others are diffusers' classes. `Automatic` is what AUTOMATIC1111 takes for the
-sampler, except that a checkpoint trained for trailing timesteps keeps those. AUTOMATIC1111 runs DDIM, PLMS and UniPC
-over steps of their own whatever the schedule: here they do on Automatic, and on the others as diffusers has them.
+step is made. The samplers of k-diffusion and ComfyUI run their formulas over noise levels (`level_scheduler`), so that
+a recipe gives the same image here; the others are diffusers' classes. `Automatic` is what AUTOMATIC1111 takes for the
+sampler, except that a checkpoint trained for trailing timesteps keeps those, and that LCM takes those of its paper.
+AUTOMATIC1111 runs DDIM, PLMS and UniPC over steps of their own whatever the schedule: here they do on Automatic.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any
 
 from studio.core.errors import InvalidRequest
-from studio.pipelines.run.noise_levels import SCHEDULES, compute_levels, make_unipc_levels
-from studio.pipelines.run.sampler_formulas import ADAPTIVE_FORMULAS, FORMULAS, TIMESTEP_FORMULAS
+from studio.pipelines.run.formula_table import ADAPTIVE_FORMULAS, DISTILLED_FORMULAS, FORMULAS, TIMESTEP_FORMULAS
+from studio.pipelines.run.noise_levels import SCHEDULES
 
 # What a schedule is in diffusers' words. Full-range noise scales ("linspace") are what k-diffusion's formulas start
 # from.
@@ -36,7 +36,6 @@ _SIGMAS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "Beta": {"use_beta_sigmas": True, "timestep_spacing": "linspace"},
     }
 )
-_AYS = "Align Your Steps"
 _FLAGS = MappingProxyType({**_SPACINGS, **_SIGMAS})
 
 _FULL = (*_SPACINGS, *_SIGMAS)
@@ -105,16 +104,12 @@ _AUTOMATIC = MappingProxyType(
     }
 )
 
-_UNIPC_STEPS = MappingProxyType({"solver_order": 3, "solver_type": "bh1"})  # overflows at a last level of 0
-
 _TABLE: Mapping[str, _Sampler] = MappingProxyType(
     {
         **{
-            name: _Sampler(_LEVELS, {"sampler": name}, SCHEDULES, _AUTOMATIC.get(name, "Uniform"))
+            name: _Sampler(_LEVELS, schedules=SCHEDULES, automatic=_AUTOMATIC.get(name, "Uniform"))
             for name in (*FORMULAS, *ADAPTIVE_FORMULAS)
         },
-        "UniPC": _Sampler("UniPCMultistepScheduler", {"final_sigmas_type": "zero"}, borrows=(_AYS,)),
-        "DEIS": _Sampler("DEISMultistepScheduler", {"final_sigmas_type": "zero"}),
         "SA-Solver": _Sampler("SASolverScheduler", {"final_sigmas_type": "zero"}),
         "DDIM": _Sampler("DDIMScheduler", schedules=tuple(_SPACINGS), automatic="DDIM"),
         "DDIM CFG++": _Sampler(_LEVELS, schedules=()),
@@ -122,7 +117,7 @@ _TABLE: Mapping[str, _Sampler] = MappingProxyType(
             "DDPMScheduler", {"variance_type": "fixed_small"}, schedules=tuple(_SPACINGS), automatic="DDIM"
         ),
         "PLMS": _Sampler("PNDMScheduler", {"skip_prk_steps": True}, schedules=tuple(_SPACINGS), automatic="DDIM"),
-        "LCM": _Sampler("LCMScheduler", schedules=()),
+        "LCM": _Sampler("LCMScheduler", schedules=SCHEDULES),
         "TCD": _Sampler("TCDScheduler", schedules=()),
     }
 )
@@ -168,18 +163,16 @@ def make_scheduler(sampler: str, schedule: str, config: Mapping[str, Any], *, xl
     row = _find_row(table, sampler, schedule)
     if flow:
         return _build_flow_scheduler(row, schedule, config)
-    if schedule == "Automatic":
-        trailing = config.get("timestep_spacing") == "trailing" and "SGM Uniform" in row.schedules
-        if not trailing and sampler in (*TIMESTEP_FORMULAS, "UniPC"):
-            return _build_timestep_scheduler(sampler, row, config)
-        schedule = "SGM Uniform" if trailing else row.automatic
     trained = {key: config[key] for key in _TRAINED_KEYS if config.get(key) is not None}
-    if row.scheduler == _LEVELS:
-        return _build_level_scheduler({**trained, **row.flags, "schedule": schedule, "xl": xl})
-    scheduler = _build_scheduler(row.scheduler, {**trained, **_COMMON_CONFIG, **row.flags, **_FLAGS.get(schedule, {})})
-    if schedule in row.borrows:
-        _borrow_sigmas(scheduler, _make_euler_steps(schedule, trained, xl=xl))
-    return scheduler
+    over_levels = row.scheduler == _LEVELS or (sampler in DISTILLED_FORMULAS and schedule != "Automatic")
+    if schedule == "Automatic" and sampler not in DISTILLED_FORMULAS:
+        trailing = config.get("timestep_spacing") == "trailing" and "SGM Uniform" in row.schedules
+        over_timesteps = sampler in TIMESTEP_FORMULAS and not trailing
+        over_levels = over_levels or over_timesteps
+        schedule = "SGM Uniform" if trailing else schedule if over_timesteps else row.automatic
+    if over_levels:
+        return _build_level_scheduler({**trained, "sampler": sampler, "schedule": schedule, "xl": xl})
+    return _build_scheduler(row.scheduler, {**trained, **_COMMON_CONFIG, **row.flags, **_FLAGS.get(schedule, {})})
 
 
 def _find_row(table: Mapping[str, _Sampler], sampler: str, schedule: str) -> _Sampler:
@@ -216,29 +209,12 @@ def _build_flow_scheduler(row: _Sampler, schedule: str, config: Mapping[str, Any
 
 def _build_level_scheduler(config: Mapping[str, Any]) -> Any:
     from studio.pipelines.run.adaptive_scheduler import AdaptiveScheduler
+    from studio.pipelines.run.lcm_scheduler import LcmScheduler
     from studio.pipelines.run.level_scheduler import LevelScheduler
 
-    kind = AdaptiveScheduler if config["sampler"] in ADAPTIVE_FORMULAS else LevelScheduler
+    kinds = {**dict.fromkeys(ADAPTIVE_FORMULAS, AdaptiveScheduler), **dict.fromkeys(DISTILLED_FORMULAS, LcmScheduler)}
+    kind = kinds.get(config["sampler"], LevelScheduler)
     return kind(**{key: value for key, value in config.items() if key not in _OTHER_KEYS})
-
-
-def _build_timestep_scheduler(sampler: str, row: _Sampler, config: Mapping[str, Any]) -> Any:
-    """AUTOMATIC1111's own steps for DDIM, PLMS and UniPC."""
-    trained = {key: config[key] for key in _TRAINED_KEYS if config.get(key) is not None}
-    if sampler in TIMESTEP_FORMULAS:
-        return _build_level_scheduler({**trained, "sampler": sampler, "schedule": "Automatic"})
-    scheduler = _build_scheduler(row.scheduler, {**trained, **_COMMON_CONFIG, **row.flags, **_UNIPC_STEPS})
-    alphas = scheduler.alphas_cumprod.clamp(min=2**-24)
-    levels = (((1 - alphas) / alphas) ** 0.5).tolist()
-
-    def set_unipc_steps(count: int, device: Any) -> tuple[Any, Any]:
-        import torch
-
-        sigmas, timesteps = make_unipc_levels(count, levels)
-        return torch.tensor(sigmas), torch.tensor(timesteps, device=device)
-
-    _borrow_sigmas(scheduler, set_unipc_steps)
-    return scheduler
 
 
 def _build_scheduler(class_name: str, config: Mapping[str, Any]) -> Any:
@@ -265,17 +241,3 @@ def _borrow_sigmas(scheduler: Any, steps: Callable[..., tuple[Any, Any]]) -> Non
         scheduler.sigmas, scheduler.timesteps = levels.to("cpu"), timesteps
 
     scheduler.set_timesteps = set_timesteps
-
-
-def _make_euler_steps(schedule: str, trained: Mapping[str, Any], *, xl: bool) -> Callable[..., tuple[Any, Any]]:
-    euler = _build_scheduler("EulerDiscreteScheduler", {**trained, **_FLAGS.get(schedule, {})})
-
-    def set_euler_steps(count: int, device: Any) -> tuple[Any, Any]:
-        if schedule == _AYS:
-            trained = ((1 - euler.alphas_cumprod) / euler.alphas_cumprod) ** 0.5
-            euler.set_timesteps(sigmas=compute_levels(schedule, count, trained.tolist(), xl=xl), device=device)
-        else:
-            euler.set_timesteps(count, device=device)
-        return euler.sigmas, euler.timesteps
-
-    return set_euler_steps
