@@ -116,7 +116,7 @@ def test_every_sampler_and_schedule_that_is_translated_is_one_of_ours() -> None:
     assert set(SAMPLERS.values()) <= set(DIFFUSION_SAMPLERS)
     schedules = {name for names in DIFFUSION_SAMPLERS.values() for name in names}
     assert set(SCHEDULES.values()) <= schedules
-    assert build_foreign_request({"sampler": "seeds_2"})[0].sampler == "seeds_2"
+    assert build_foreign_request({"sampler": "sa_solver_pece"})[0].sampler == "sa_solver_pece"
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])

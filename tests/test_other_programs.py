@@ -212,9 +212,11 @@ def test_a_schedule_of_sdnext_that_we_do_not_have_is_named() -> None:
         ("res_multistep", "beta", ("RES multistep", "Beta")),
         ("dpm_adaptive", "beta", ("DPM adaptive", "Beta")),
         ("er_sde", "simple", ("ER SDE", "Simple")),
+        ("exp_heun_2_x0_sde", "simple", ("Exp Heun 2 x0 SDE", "Simple")),
         ("euler_ancestral_cfg_pp", "normal", ("Euler a CFG++", "Normal")),
         ("uni_pc_bh2", "karras", ("UniPC bh2", "Karras")),
         ("ddim", "karras", ("Euler", "Karras")),  # ComfyUI runs it so
+        ("ddpm", "karras", ("Euler a", "Karras")),
         ("ddim", None, ("DDIM", None)),
         ("DDIM", "karras", ("DDIM", "Karras")),
         ("", None, (None, None)),

@@ -27,8 +27,8 @@ COMFYUI_SAMPLERS = {  # by the names of ComfyUI, which Fooocus and SwarmUI have 
     "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
     "dpmpp_3m_sde": "DPM++ 3M SDE",
     "dpmpp_3m_sde_gpu": "DPM++ 3M SDE",
-    "ddim": "Euler",  # over any schedule
-    "ddpm": "DDPM",
+    "ddim": "Euler",  # which these two are there, over any schedule
+    "ddpm": "Euler a",
     "uni_pc": "UniPC",
     "uni_pc_bh2": "UniPC bh2",
     "ipndm": "IPNDM",
@@ -40,6 +40,10 @@ COMFYUI_SAMPLERS = {  # by the names of ComfyUI, which Fooocus and SwarmUI have 
     "gradient_estimation": "Gradient estimation",
     "gradient_estimation_cfg_pp": "Gradient estimation CFG++",
     "er_sde": "ER SDE",
+    "seeds_2": "SEEDS-2",
+    "seeds_3": "SEEDS-3",
+    "exp_heun_2_x0": "Exp Heun 2 x0",
+    "exp_heun_2_x0_sde": "Exp Heun 2 x0 SDE",
     "deis": "DEIS",
     "sa_solver": "SA-Solver",
     "lcm": "LCM",
@@ -47,6 +51,7 @@ COMFYUI_SAMPLERS = {  # by the names of ComfyUI, which Fooocus and SwarmUI have 
 SAMPLERS = {  # by the names of InvokeAI, NovelAI, Easy Diffusion, SD.Next and others too, without "k_"
     **COMFYUI_SAMPLERS,
     "ddim": "DDIM",
+    "ddpm": "DDPM",
     "euler_a": "Euler a",
     "euler a": "Euler a",
     "euler ancestral": "Euler a",
@@ -122,9 +127,9 @@ def name_sampling(sampler: Any, schedule: Any = None) -> dict[str, str]:
     if plain not in SAMPLERS and plain not in _OURS:
         plain, behind = _split_schedule(plain)
         kind = kind or behind
-    if sampler == "ddim" and str(schedule) in COMFYUI_SCHEDULES:  # which only ComfyUI and its kin have beside it
-        plain = "euler"
-    found = SAMPLERS.get(plain) or _OURS.get(plain) or name
+    is_comfyui = str(sampler) in COMFYUI_SAMPLERS and str(schedule) in COMFYUI_SCHEDULES
+    known = COMFYUI_SAMPLERS if is_comfyui else SAMPLERS
+    found = known.get(plain) or _OURS.get(plain) or name
     return {**({"Sampler": found} if found else {}), **({"Schedule type": kind} if kind else {})}
 
 

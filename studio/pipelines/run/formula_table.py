@@ -9,6 +9,7 @@ from types import MappingProxyType
 from studio.pipelines.run import cfg_formulas as cfg
 from studio.pipelines.run import comfyui_formulas as comfyui
 from studio.pipelines.run import sampler_formulas as k
+from studio.pipelines.run import seeds_formulas as seeds
 from studio.pipelines.run.unipc_formula import sample_unipc, sample_unipc_bh2
 
 
@@ -16,11 +17,11 @@ from studio.pipelines.run.unipc_formula import sample_unipc, sample_unipc_bh2
 class SamplerFormula:
     """A formula and the calls that each of its steps makes, 0 where steps differ; `brownian` asks for noise that
     depends on the levels and the seed alone; `drop_level` counts one level more and leaves out the last but one. With
-    `second_order` prompt editing counts two calls a step, as A1111 does for these. `full_range` takes all levels of the
-    checkpoint whatever the schedule, which then says only how strong the first noise is. With `resume` an image that is
-    drawn over takes that formula, from the level before its first call on. With `needs_unguided` it is one of
-    `cfg_formulas`, and the CFG scale is multiplied by `scale_share`. `to_last` says that its timesteps are even and end
-    at the lowest one, where other samplers over timesteps end at the second lowest.
+    `second_order` prompt editing counts two calls a step or more, as A1111 does for these. `full_range` takes all
+    levels of the checkpoint whatever the schedule, which then says only how strong the first noise is. With `resume` an
+    image that is drawn over takes that formula, from the level before its first call on. With `needs_unguided` it is
+    one of `cfg_formulas`, and the CFG scale is multiplied by `scale_share`. `to_last` says that its timesteps are even
+    and end at the lowest one, where other samplers over timesteps end at the second lowest.
     """
 
     formula: k.Formula
@@ -58,6 +59,10 @@ FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
         "UniPC": SamplerFormula(sample_unipc, drop_level=True),
         "UniPC bh2": SamplerFormula(sample_unipc_bh2, drop_level=True),
         "ER SDE": SamplerFormula(comfyui.sample_er_sde),
+        "SEEDS-2": SamplerFormula(seeds.sample_seeds_2, calls=2, second_order=True),
+        "SEEDS-3": SamplerFormula(seeds.sample_seeds_3, calls=3, second_order=True),
+        "Exp Heun 2 x0": SamplerFormula(seeds.sample_exp_heun, calls=2, second_order=True),
+        "Exp Heun 2 x0 SDE": SamplerFormula(seeds.sample_exp_heun_sde, calls=2, second_order=True),
         "RES multistep": SamplerFormula(cfg.sample_res_multistep),
         "RES multistep a": SamplerFormula(cfg.sample_res_multistep_ancestral),
         "Gradient estimation": SamplerFormula(cfg.sample_gradient_estimation),

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from studio.pipelines.run.level_scheduler import LevelScheduler
+from studio.pipelines.run.noise_levels import TABLES, compute_levels
 
 if TYPE_CHECKING:
     import torch
@@ -20,9 +21,15 @@ class LcmScheduler(LevelScheduler):
     computed over them, and a call is made at the timestep of the nearest one."""
 
     def _list_trained_levels(self) -> list[float]:
-        levels = super()._list_trained_levels()
-        self._stride = max(1, len(levels) // _DISTILLED_STEPS)
-        return levels[self._stride - 1 :: self._stride]
+        self._whole = super()._list_trained_levels()
+        self._stride = max(1, len(self._whole) // _DISTILLED_STEPS)
+        return self._whole[self._stride - 1 :: self._stride]
+
+    def _compute_levels(self, steps: int) -> list[float]:
+        schedule = self.config["schedule"]
+        if schedule in TABLES:  # which are made for all levels
+            return compute_levels(schedule, steps, self._whole, xl=self.config["xl"])
+        return super()._compute_levels(steps)
 
     def _find_timestep(self, level: float) -> float:
         """The timestep of the level nearest in log space, the lower one of two."""

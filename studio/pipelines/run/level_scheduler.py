@@ -39,7 +39,7 @@ class LevelScheduler:
         self._over_timesteps = sampler in TIMESTEP_FORMULAS and schedule == "Automatic"
         self._formula = get_formula(sampler, over_timesteps=self._over_timesteps)
         self.order = max(1, self._formula.calls)
-        self.prompt_calls = 2 if self._formula.second_order else 1
+        self.prompt_calls = max(2, self._formula.calls) if self._formula.second_order else 1
         self.noise_sampler_seed: Sequence[int] | None = None
         self.batch_positions: Sequence[int] | None = None
         self.clean: torch.Tensor | None = None

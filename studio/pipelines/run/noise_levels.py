@@ -175,10 +175,12 @@ _LEVELS: Mapping[str, LevelFunction] = MappingProxyType(
         "Linear Quadratic": make_linear_quadratic_levels,
     }
 )
-_TABLES: Mapping[str, tuple[Sequence[float], Sequence[float]]] = MappingProxyType(
+TABLES: Mapping[str, tuple[Sequence[float], Sequence[float]]] = MappingProxyType(
     {"Align Your Steps": (_AYS, _AYS_XL), "Align Your Steps GITS": (_GITS, _GITS_XL)}
 )
-SCHEDULES = (*_LEVELS, *_TABLES)
+"""Schedules that are tables: for Stable Diffusion 1 and 2, and for XL."""
+
+SCHEDULES = (*_LEVELS, *TABLES)
 """The schedules that have levels, by the names that users know."""
 
 
@@ -189,6 +191,6 @@ def compute_levels(schedule: str, count: int, trained: Sequence[float], *, xl: b
     Raises:
         KeyError: a schedule that is not in SCHEDULES.
     """
-    if schedule in _TABLES:
-        return _interpolate_table(_TABLES[schedule][xl], count, trained)
+    if schedule in TABLES:
+        return _interpolate_table(TABLES[schedule][xl], count, trained)
     return _LEVELS[schedule](count, trained)
