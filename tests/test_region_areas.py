@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
@@ -14,11 +15,12 @@ from studio.core.model import Model
 from studio.core.prompt_texts import list_templates, put_texts
 from studio.core.region_area import AREA_COLOURS, MAX_AREAS, RegionArea, read_area_mask
 from studio.core.regions import Region, list_regions
-from studio.core.request import GenerationRequest
-from studio.core.request_choices import RegionMode, RegionSplit
+from studio.core.request import GenerationRequest, LoraUse
+from studio.core.request_choices import RegionMode, RegionSplit, Resize
 from studio.core.task import Task
 from studio.engine.moderation import list_texts
 from studio.pipelines.run.region_maps import RegionMaps
+from studio.pipelines.run.source_images import find_shown_part, resize_source
 from studio.tabs.common.accordion_states import describe_accordions
 from studio.tabs.common.region_values import AREA_MAP, list_area_fields, read_areas, write_areas
 from tests.editing_studio import EditingStudio, compute_difference
@@ -119,6 +121,36 @@ def test_areas_lie_in_the_whole_image_where_only_a_part_is_drawn() -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("resize", list(Resize))
+@pytest.mark.parametrize("source", [(128, 64), (64, 128), (96, 96)])
+def test_painted_areas_follow_the_image_into_the_size_that_is_drawn(source: tuple[int, int], resize: Resize) -> None:
+    sheet = Image.new("RGB", source)
+    ImageDraw.Draw(sheet).rectangle((0, 0, source[0] * 3 // 8, source[1] * 5 // 8), fill=RED)
+    shown = resize_source(sheet, (64, 48), resize)
+    part = find_shown_part(source, (64, 48), resize)
+    regions = [Region(prompt="", is_rest=True), Region(prompt="", mask="sheet", colour=RED)]
+    share = RegionMaps(regions, lambda name: sheet, part).draw(48, 64)[1]
+    image = read_area_mask(shown, RED)
+    inner = (slice(4, -4), slice(4, -4))  # margins are blurred in the image
+    wanted = np.asarray(image)[inner] > 127
+    assert ((share[inner].numpy() > 0.5) != wanted).mean() < 0.12
+    assert share[0, 0] == 1, "margins go on as the edges do"
+
+
+@pytest.mark.torch
+def test_rectangles_take_the_crop_too_and_their_margins() -> None:
+    regions = [Region(prompt="", is_rest=True), Region(prompt="", right=0.5), Region(prompt="", left=0.5)]
+    cropped = RegionMaps(regions, None, find_shown_part((128, 64), (64, 64), Resize.CROP)).draw(4, 8)
+    filled = RegionMaps(regions, None, find_shown_part((64, 64), (128, 64), Resize.FILL)).draw(4, 8)
+    for shares in (cropped, filled):
+        assert shares[1, 0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
+        assert shares[2, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    quarter = [Region(prompt="", is_rest=True), Region(prompt="", right=0.25, bottom=0.5)]
+    part = find_shown_part((128, 64), (64, 64), Resize.CROP)
+    assert RegionMaps(quarter, None, part).draw(4, 8)[1].max() == 0, "it was cut off"
+
+
+@pytest.mark.torch
 def test_the_prompt_does_not_count_where_areas_cover_everything() -> None:
     halves = [Region(prompt="", right=1 / 3), Region(prompt="", left=1 / 3)]
     assert RegionMaps([Region(prompt="", is_rest=True), *halves]).list_counting() == (1, 2)
@@ -130,10 +162,86 @@ def test_areas_are_written_as_regional_prompter_writes_masks() -> None:
     text = format_infotext(asked, model=Model(id="m", title="M", family="sd15"), width=64, height=64, seed=1)
     assert text.startswith("street\nBREAK a cat\nBREAK a dog\n")
     assert 'RP Divide mode: Mask, RP Mask submode: Mask, RP Calc Mode: Latent, RP Base Ratios: "0,0.25"' in text
-    parsed = parse_infotext(text)
-    assert parsed.request.regions is None
-    assert "RP Divide mode" in parsed.unknown, "where the areas lie is in no infotext"
+    theirs = parse_infotext(text.replace("Region areas", "Other"))
+    assert theirs.request.regions is None
+    assert "RP Divide mode" in theirs.unknown, "Regional Prompter's infotext says nowhere where areas lie"
     assert GenerationRequest.from_json(asked.to_json()) == asked
+
+
+CAT, DOG = RegionArea(prompt="a cat", **LEFT), RegionArea(prompt="a dog", weight=0.75, **RIGHT)
+
+
+def write_infotext(asked: GenerationRequest) -> str:
+    return format_infotext(asked, model=Model(id="m", title="M", family="sd15"), width=64, height=64, seed=1)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ask(CAT, DOG),
+        ask(CAT, DOG, region_base=0.25, region_common=True, region_mode=RegionMode.ATTENTION),
+        ask(RegionArea(prompt="a cat BREAK fur\nBREAK teeth", weight=0.0), DOG, prompt="street BREAK night"),
+        ask(RegionArea(prompt="a <lora:fur:0.5> cat", x=0.1, y=0.2, width=1 / 3, height=0.25), prompt=""),
+        ask(RegionArea(prompt="", **LEFT), DOG, region_common=True),
+        ask(CAT, prompt="street <lora:rain:0.7>", region_common=True),
+    ],
+)
+def test_rectangles_come_back_whole_from_an_infotext(asked: GenerationRequest) -> None:
+    parsed = parse_infotext(write_infotext(asked))
+    assert parsed.unknown == {}
+    assert list_regions(parsed.request) == list_regions(asked)
+    assert (parsed.request.areas, parsed.request.prompt) == (asked.areas, asked.prompt)
+    assert (parsed.request.region_mode, parsed.request.region_base) == (asked.region_mode, asked.region_base)
+
+
+def test_loras_of_the_whole_image_stand_in_the_first_prompt_alone() -> None:
+    asked = ask(CAT, DOG, region_common=True, loras=(LoraUse(name="rain", weight=0.7),))
+    parsed = parse_infotext(write_infotext(asked)).request
+    assert parsed.prompt == "street <lora:rain:0.7>"
+    assert parsed.areas == asked.areas
+
+
+def test_painted_areas_are_named_because_no_text_has_their_masks() -> None:
+    painted = RegionArea(prompt="a fox", mask="a" * 64, colour=RED)
+    parsed = parse_infotext(write_infotext(ask(CAT, painted, DOG)))
+    assert parsed.request.areas == (CAT, DOG)
+    assert parsed.unknown == {"Painted area 2": "a fox"}
+    none_left = parse_infotext(write_infotext(ask(painted)))
+    assert none_left.request.regions is None
+    assert none_left.request.prompt == "street\nBREAK a fox", "no word is lost"
+    assert none_left.unknown == {"Painted area 1": "a fox"}
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        "0,0,0.5,1",
+        "0,0,0.5,1; 0.5,0,0.6,1",
+        "0,0,0.5,1; 0.5,0,x,1",
+        "0,0,0.5,1; 0.5,0,0.5",
+        "0,0,0.5,1; 0.5,0,0.5,1 weight 11",
+        "0,0,0.5,1; 0.5,0,0.5,1 parts 3",
+        "0,0,0.5,1; 0.5,0,1e-999,1",
+        "; ".join(["0,0,1,1"] * 17),
+        ";" * 10_000,
+    ],
+)
+def test_places_that_do_not_fit_the_prompts_are_named(places: str) -> None:
+    text = write_infotext(ask(CAT, DOG)).replace("0,0,0.5,1; 0.5,0,0.5,1 weight 0.75", places)
+    parsed = parse_infotext(text)
+    if places == "0,0,0.5,1":  # the cat belongs to the prompt then
+        assert [area.prompt for area in parsed.request.areas] == ["a dog"]
+        return
+    assert parsed.request.regions is None
+    assert parsed.request.prompt == "street\nBREAK a cat\nBREAK a dog"
+    assert "Region areas" in parsed.unknown
+
+
+def test_a_common_part_that_was_changed_stays_in_the_prompts() -> None:
+    text = write_infotext(ask(CAT, DOG, region_common=True)).replace("street, a dog", "road, a dog")
+    parsed = parse_infotext(text).request
+    assert [area.prompt for area in parsed.areas] == ["street, a cat", "road, a dog"]
+    assert not parsed.region_common
 
 
 def test_the_prompts_of_areas_are_drawn_and_looked_at() -> None:
@@ -232,6 +340,25 @@ def test_areas_work_on_images_and_under_masks(studio: EditingStudio) -> None:
     fields: dict[str, Any] = {"regions": RegionSplit.AREAS, "areas": (area,), "strength": 0.8}
     changed = studio.draw_image("sd15", Task.IMG2IMG, **fields)
     assert compute_difference(changed, studio.draw_image("sd15", Task.IMG2IMG, strength=0.8)).any()
+
+
+@pytest.mark.torch
+def test_an_area_that_the_crop_cuts_off_changes_nothing(studio: EditingStudio) -> None:
+    studio.images |= {"wide": Image.new("RGB", (192, 64), "teal"), "sides": Image.new("RGBA", (192, 64))}
+    ImageDraw.Draw(studio.images["sides"]).rectangle((0, 0, 63, 64), fill=RED)
+    ImageDraw.Draw(studio.images["sides"]).rectangle((64, 0, 127, 64), fill=GREEN)
+
+    def change(colour: str, resize: Resize) -> Image.Image:
+        area = RegionArea(prompt="a cat", mask="sides", colour=colour)
+        fields: dict[str, Any] = {"regions": RegionSplit.AREAS, "areas": (area,), "source": "wide", "strength": 0.8}
+        return studio.draw_image("sd15", Task.IMG2IMG, resize=resize, **fields)
+
+    def change_whole(prompt: str) -> Image.Image:
+        return studio.draw_image("sd15", Task.IMG2IMG, prompt=prompt, source="wide", strength=0.8, resize=Resize.CROP)
+
+    assert compute_difference(change(RED, Resize.CROP), change_whole("a red apple")).max() <= 1
+    assert compute_difference(change(GREEN, Resize.CROP), change_whole("a cat")).max() <= 1
+    assert compute_difference(change(RED, Resize.STRETCH), change(GREEN, Resize.STRETCH)).any()
 
 
 @pytest.mark.torch

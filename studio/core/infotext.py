@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +16,11 @@ from studio.core.detailer_infotext import build_detailer_pairs, split_detailer_p
 from studio.core.foreign_infotexts import name_noise_source
 from studio.core.guidance_infotext import build_guidance_pairs
 from studio.core.infotext_keys import build_pairs, parse_pairs
-from studio.core.lora_tags import split_tags, write_tag
 from studio.core.model import Feature, Model
 from studio.core.model_ids import RESTORER_PREFIX, UPSCALER_PREFIX
 from studio.core.number_format import format_number
-from studio.core.region_infotext import build_region_pairs, split_region_pairs, write_region_prompts
-from studio.core.request import GenerationRequest, LoraUse
+from studio.core.region_infotext import build_region_pairs, read_regions, write_region_prompts
+from studio.core.request import GenerationRequest
 from studio.core.request_choices import NoiseSource
 from studio.core.task import Task
 
@@ -68,10 +66,10 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one image
     """The infotext of one image that `request` made.
 
     `width` and `height` in px are those of the first pass, `seed` is the image's own. LoRAs are written as tags behind
-    the prompt. What the model chose by itself (`None` in the request) is written with the model's default; what the
-    model does not have is left out.
+    the prompt, of regions behind each. What the model chose by itself (`None` in the request) is written with the
+    model's default; what the model does not have is left out.
     """
-    lines = [write_region_prompts(request, _append_tags(request.prompt, request.loras))]
+    lines = [write_region_prompts(request)]
     if request.negative_prompt.strip():
         lines.append(f"{_NEGATIVE} {request.negative_prompt.strip()}")
     made = request.replace(width=width, height=height, seed=seed, model=model.id)
@@ -119,7 +117,7 @@ def parse_infotext(text: str, kind: type[GenerationRequest] = GenerationRequest)
     """
     prompt, negative, pairs, repeated = split_infotext(text)
     detailers, pairs = split_detailer_pairs(pairs)
-    regions, pairs = split_region_pairs(prompt, pairs)
+    prompt, regions, pairs = read_regions(prompt, pairs)
     request, unknown = parse_pairs(prompt, negative, name_noise_source(pairs), kind)
     found: dict[str, Any] = {"detailers": detailers} if detailers else {}
     return ParsedInfotext(request.replace(**found, **regions), unknown | repeated)
@@ -136,12 +134,6 @@ def split_infotext(text: str) -> tuple[str, str, dict[str, str], dict[str, str]]
         if pairs.setdefault(key, value) != value:  # the first holds: what other tools append stands behind it
             repeated[f"{key} (again)"] = value
     return prompt, negative, pairs, repeated
-
-
-def _append_tags(prompt: str, loras: Iterable[LoraUse]) -> str:
-    present = {use.name for use in split_tags(prompt)[1]}
-    tags = [write_tag(use) for use in loras if use.name not in present]
-    return " ".join([prompt.strip(), *tags]).strip()
 
 
 def _quote(value: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from studio.core.block_weights import is_block_weights
 from studio.core.errors import InvalidRequest
@@ -20,6 +20,13 @@ def write_tag(use: LoraUse) -> str:
         weight = f"{format_number(use.encoder_weight)}:{weight}"
     blocks = f":lbw={use.blocks.replace(':', '=')}" if use.blocks else ""  # a colon ends a part of the tag
     return f"<lora:{use.name}:{weight}{blocks}>"
+
+
+def append_tags(text: str, uses: Iterable[LoraUse]) -> str:
+    """`text` with the tags of `uses` behind it, but for those whose names it has a tag of."""
+    present = {use.name for use in split_tags(text)[1]}
+    tags = [write_tag(use) for use in uses if use.name not in present]
+    return " ".join([text.strip(), *tags]).strip()
 
 
 def split_tags(text: str) -> tuple[str, tuple[LoraUse, ...]]:

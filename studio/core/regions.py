@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
@@ -68,6 +69,17 @@ def list_regions(request: GenerationRequest) -> tuple[Region, ...]:
 def split_parts(prompt: str) -> list[str]:
     """The parts that BREAK divides `prompt` into, one at least."""
     return [part.strip() for part in _BREAK.split(prompt)]
+
+
+def count_parts(prompt: str) -> int:
+    """How many parts BREAK divides `prompt` into."""
+    return len(_BREAK.findall(prompt)) + 1
+
+
+def merge_parts(prompt: str, counts: Sequence[int]) -> list[str]:
+    """The texts of the first `counts[0]` parts of `prompt`, of the next `counts[1]`, and so on, as they stand there."""
+    parts = iter(_BREAK.split(prompt))
+    return ["BREAK".join(itertools.islice(parts, count)).strip() for count in counts]
 
 
 def _list_areas(request: GenerationRequest) -> tuple[Region, ...]:

@@ -18,9 +18,9 @@ from studio.pipelines.run.composition import AreaWeight, Weight, compose_conditi
 from studio.pipelines.run.encoders import Embeds, build_encoders
 from studio.pipelines.run.prompt_cache import PromptCache
 from studio.pipelines.run.region_loras import RegionLoras
-from studio.pipelines.run.region_maps import Part as ImagePart
 from studio.pipelines.run.region_maps import RegionMaps
 from studio.pipelines.run.regional_attention import attend_to_regions
+from studio.pipelines.run.source_images import Part as ImagePart
 from studio.prompting import grammar
 from studio.prompting.chunks import Chunk
 from studio.prompting.emphasis import Part, Segment

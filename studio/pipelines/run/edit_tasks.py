@@ -19,7 +19,7 @@ from studio.core.request_parts import MaskedContent, Resize
 from studio.core.task import Task
 from studio.pipelines.run import lab_colour, masks, outpaint
 from studio.pipelines.run.masks import Canvas
-from studio.pipelines.run.source_images import flatten_alpha, resize_source
+from studio.pipelines.run.source_images import find_shown_part, flatten_alpha, resize_source
 
 
 class EditMode(Enum):
@@ -93,7 +93,8 @@ def _plan_img2img(request: GenerationRequest, source: Image.Image, tools: EditCo
     def prepare_canvas(image: Image.Image) -> Canvas:
         source = flatten_alpha(image)
         side = tools.model.sizes.find_nearest_size(*source.size) if latent and source.size != size else size
-        return Canvas(image=resize_source(source, side, request.resize), finish=lambda drawn: drawn)
+        shown = find_shown_part(source.size, side, request.resize)
+        return Canvas(image=resize_source(source, side, request.resize), finish=lambda drawn: drawn, shown=shown)
 
     strength = tools.strength(request, 0.75)
     if strength == 0:
@@ -177,7 +178,9 @@ def _plan_instruction(request: GenerationRequest, source: Image.Image, tools: Ed
     def prepare_canvas(image: Image.Image) -> Canvas:
         if mask is not None:
             return masks.build_canvas(image, mask, size)
-        return Canvas(image=resize_source(flatten_alpha(image), size, request.resize), finish=lambda drawn: drawn)
+        fitted = resize_source(flatten_alpha(image), size, request.resize)
+        shown = find_shown_part(image.size, size, request.resize)
+        return Canvas(image=fitted, finish=lambda drawn: drawn, shown=shown)
 
     references = tuple(flatten_alpha(tools.ctx.load_image(one.image)) for one in request.references)
     return Edit(

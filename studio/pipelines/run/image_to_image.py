@@ -98,7 +98,7 @@ class Editing:
         class_name = None if self._own_class else entered[self._edit.way]
         with self._runs.open(self._plan, len(seeds), class_name=class_name, control=self._control) as opened:
             inputs = self._build_inputs(opened, canvases, seeds)
-            part = self._first.region
+            part = self._first.region or self._first.shown
             return self._runs.run(opened, seeds, progress, steps=self._run, inputs=inputs, part=part)
 
     def _build_inputs(

@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageFilter
 
 from studio.core.annotate import read_mask
 from studio.core.request_parts import Inpaint, MaskedContent
-from studio.pipelines.run.source_images import ensure_rgb, flatten_alpha
+from studio.pipelines.run.source_images import Part, ensure_rgb, flatten_alpha
 
 CELL = 8  # px of a latent pixel in every family that inpaints
 _HALF = 128
@@ -31,13 +31,14 @@ Blend = Callable[[Image.Image, Image.Image], Image.Image]
 @dataclass(frozen=True, kw_only=True)
 class Canvas:
     """One image made ready for the pipeline: `image` (RGB) and `mask` (L) at the size that is drawn at. `finish` makes
-    the result of what was drawn there. `region` is set where only a part of the image is drawn: left, top, right and
-    bottom as fractions of the whole."""
+    the result of what was drawn there. `region` is set where only a part of the image is drawn, `shown` where a part of
+    the source, or more than it, became the image."""
 
     image: Image.Image
     finish: Callable[[Image.Image], Image.Image]
     mask: Image.Image | None = None
-    region: tuple[float, float, float, float] | None = None
+    region: Part | None = None
+    shown: Part | None = None
 
 
 def prepare_mask(mask: Image.Image, inpaint: Inpaint) -> Image.Image:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from studio.core.finish import Upscale
 from studio.core.ports import Annotators
 from studio.core.request import GenerationRequest
+from studio.core.request_choices import RegionSplit
 from studio.core.weights import WeightKind
 from studio.pipelines.control.control_units import check_unit_names
 from studio.pipelines.control.ip_adapter import check_reference_names
@@ -16,10 +17,10 @@ from studio.pipelines.run.embeddings import check_embeddings, find_embeddings
 from studio.pipelines.run.lora import find_loras
 from studio.pipelines.run.refining import check_refiner
 from studio.pipelines.run.region_checks import check_regions
-from studio.pipelines.run.region_loras import check_region_loras, list_region_loras, merge_region_loras
+from studio.pipelines.run.region_loras import check_region_loras, merge_region_loras, move_region_tags
 from studio.pipelines.upscale import realesrgan_engine
 from studio.pipelines.upscale.upscale_image import RESAMPLERS
-from studio.prompting.networks import extract_loras, move_tags_to_loras
+from studio.prompting.networks import extract_loras
 
 if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
@@ -33,7 +34,7 @@ def check_names(catalog: Catalog, request: GenerationRequest, annotators: Annota
         NotConfigured: a detailer looks for something that only `annotators` could find.
     """
     _check_pass(catalog, request)
-    if not (request.template or request.drawn or request.axes):  # else each image has a prompt of its own
+    if not _has_other_prompts(request):
         check_regions(request)
     check_upscaler_names(catalog, request.upscale)
     for detailer in request.detailers:
@@ -76,12 +77,18 @@ def check_upscaler_names(catalog: Catalog, upscale: Upscale | None) -> None:
             catalog.find(WeightKind.UPSCALER, name.removesuffix(realesrgan_engine.ENGINE_SUFFIX))
 
 
+def _has_other_prompts(request: GenerationRequest) -> bool:
+    """Whether each image has a prompt of its own, which columns and rows need not divide as this one."""
+    return bool(request.template or request.drawn or request.axes)
+
+
 def _check_pass(catalog: Catalog, request: GenerationRequest) -> None:
     weight = catalog.checkpoint(request.model)
     extract_loras(request.negative_prompt)
     spec = catalog.spec(weight)
-    own = list_region_loras(request)
-    uses, _ = merge_region_loras(move_tags_to_loras(request).loras, own)
+    divided = request.regions is RegionSplit.AREAS or not _has_other_prompts(request)
+    moved, own = move_region_tags(request if divided else request.replace(regions=None))
+    uses, _ = merge_region_loras(moved.loras, own)
     check_region_loras(request, own, find_loras(catalog, uses, spec.family, weight.name))
     if spec.clip:
         check_embeddings(find_embeddings(request, catalog.weights(), spec.family)[1], weight, spec)

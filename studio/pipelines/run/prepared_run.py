@@ -21,8 +21,8 @@ from studio.pipelines.run.diffusion import Pass, Progress
 from studio.pipelines.run.oom_fallbacks import OomFallbacks
 from studio.pipelines.run.refining import Refiner, check_predictions
 from studio.pipelines.run.region_loras import RegionLoras
-from studio.pipelines.run.region_maps import Part
 from studio.pipelines.run.run_plan import PassPlan, Resources, load_checkpoint
+from studio.pipelines.run.source_images import Part
 from studio.pipelines.run.tiled_diffusion import Tiles, draw_in_tiles
 from studio.pipelines.upscale import upscale_request
 from studio.pipelines.upscale.upscale_image import Upscaler
@@ -130,8 +130,11 @@ class PassRunner:
         opened.held.prompts.keep_for((opened.held.adapters.changes, *files))
 
     def _choose_tools(self, opened: OpenedPipeline, part: Part | None) -> PromptTools:
-        held, uses = opened.held, opened.plan.region_loras
-        loras = RegionLoras(pipe=held.pipe, adapters=held.adapters, uses=uses) if uses else None
+        held, plan = opened.held, opened.plan
+        loras = None
+        if plan.region_loras:
+            general = tuple(use for _, use in plan.loras)
+            loras = RegionLoras(pipe=held.pipe, adapters=held.adapters, general=general, uses=plan.region_loras)
         return PromptTools(cache=held.prompts, load_image=self.ctx.load_image, part=part, loras=loras)
 
     def _run(

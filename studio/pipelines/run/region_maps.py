@@ -9,12 +9,10 @@ from PIL import Image
 
 from studio.core.region_area import read_area_mask
 from studio.core.regions import Region
+from studio.pipelines.run.source_images import Part
 
 if TYPE_CHECKING:
     import torch
-
-Part = tuple[float, float, float, float]
-"""Left, top, right and bottom of what is drawn, as fractions of the whole image."""
 
 _PROBE = 256  # places across and down at which a region is looked for
 _NOTHING = 1e-4  # a share that is due to rounding
@@ -30,7 +28,7 @@ class RegionMaps:
         part: Part | None = None,
     ) -> None:
         """`load_image` gives the mask of that content hash, `part` is what is drawn, where that is not the whole
-        image."""
+        image. In margins beyond it regions go on as at its edges."""
         self._regions = tuple(regions)
         self._part = part
         self._masks: dict[tuple[str, str], Image.Image] = {}
@@ -81,16 +79,26 @@ class RegionMaps:
 def _crop_part(mask: Image.Image, part: Part | None) -> Image.Image:
     if part is None:
         return mask
+    import numpy as np
+
     sides = (mask.width, mask.height, mask.width, mask.height)
     left, top, right, bottom = (round(share * side) for share, side in zip(part, sides, strict=True))
-    return mask.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+    columns = np.arange(left, max(right, left + 1)).clip(0, mask.width - 1)
+    rows = np.arange(top, max(bottom, top + 1)).clip(0, mask.height - 1)
+    return Image.fromarray(np.asarray(mask)[rows][:, columns])
 
 
 def _fit_box(box: Part, part: Part | None) -> Part:
     """`box`, of the whole image, in fractions of `part`."""
     if part is None:
         return box
-    left, top, right, bottom = part
-    across, down = max(right - left, 1e-6), max(bottom - top, 1e-6)
-    fitted = (box[0] - left) / across, (box[1] - top) / down, (box[2] - left) / across, (box[3] - top) / down
-    return tuple(min(1.0, max(0.0, share)) for share in fitted)  # pyright: ignore[reportReturnType] - of four
+    left, right = _fit_span((box[0], box[2]), (part[0], part[2]))
+    top, bottom = _fit_span((box[1], box[3]), (part[1], part[3]))
+    return left, top, right, bottom
+
+
+def _fit_span(span: tuple[float, float], part: tuple[float, float]) -> tuple[float, float]:
+    """`span` in fractions of `part`; one that reaches an edge of the whole image also has the margin there."""
+    length = max(part[1] - part[0], 1e-6)
+    low, high = ((min(1.0, max(0.0, (end - part[0]) / length))) for end in span)
+    return (0.0 if span[0] <= 0 else low), (1.0 if span[1] >= 1 else high)

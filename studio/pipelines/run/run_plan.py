@@ -23,8 +23,8 @@ from studio.pipelines.run import diffusion, embeddings
 from studio.pipelines.run.lora import find_loras
 from studio.pipelines.run.refining import check_refiner
 from studio.pipelines.run.region_checks import check_regions
-from studio.pipelines.run.region_loras import Uses, check_region_loras, list_region_loras, merge_region_loras
-from studio.prompting.networks import extract_loras, move_tags_to_loras, remove_other_tags
+from studio.pipelines.run.region_loras import Uses, check_region_loras, merge_region_loras, move_region_tags
+from studio.prompting.networks import extract_loras, remove_other_tags
 
 if TYPE_CHECKING:
     from studio.pipelines.accelerate.accelerator import Accelerator
@@ -60,13 +60,15 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class PassPlan:
-    """One pass with everything looked up and checked. `request` is resolved; `removed_tags` stood in its prompt and
-    named nothing that there is; `region_loras` are the LoRAs of each region, where they differ."""
+    """One pass with everything looked up and checked. `request` is resolved, without the tags that `prompt`, as it was
+    asked for, has; `removed_tags` are those of them that name nothing that there is; `region_loras` are the LoRAs of
+    each region, where they differ."""
 
     model: Model
     weight: WeightFile
     spec: PipelineSpec
     request: GenerationRequest
+    prompt: str
     loras: tuple[tuple[WeightFile, LoraUse], ...]
     embeddings: tuple[WeightFile, ...]
     vae: WeightFile | None
@@ -112,14 +114,15 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
     catalog = resources.catalog
     model, weight = resources.model(request.model), catalog.checkpoint(request.model)
     spec = catalog.spec(weight)
-    request = move_tags_to_loras(request)
+    asked_prompt = request.prompt
+    request, own = move_region_tags(request)
     prompt, removed = remove_other_tags(request.prompt)
     request = request.replace(prompt=prompt)
     request = diffusion.resolve_defaults(
         request.replace(negative_prompt=extract_loras(request.negative_prompt)[0]), model
     )
     check_regions(request)
-    own = list_region_loras(request) if Feature.LORA in model.features else ()
+    own = own if Feature.LORA in model.features else ()
     uses, region_loras = merge_region_loras(request.loras, own)
     loras = find_loras(catalog, uses, spec.family, model.title)
     check_region_loras(request, own, loras)
@@ -136,32 +139,35 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
         weight=weight,
         spec=spec,
         request=request,
+        prompt=asked_prompt,
         loras=loras,
         region_loras=region_loras,
         embeddings=tuple(files),
         vae=catalog.find(WeightKind.VAE, request.vae) if request.vae else None,
         removed_tags=removed,
-        refiner=_plan_refiner(resources, request, model) if request.refiner and spec.clip else None,
+        refiner=_plan_refiner(resources, request, asked_prompt, model) if request.refiner and spec.clip else None,
     )
 
 
-def _plan_refiner(resources: Resources, request: GenerationRequest, model: Model) -> PassPlan | None:
+def _plan_refiner(resources: Resources, request: GenerationRequest, prompt: str, model: Model) -> PassPlan | None:
     """The pass that `request`'s refiner would make of it, None where that is the model itself. LoRAs are put on it too,
-    but for a refiner by trade, which has other layers."""
+    those whose tags `prompt` has included, but for a refiner by trade, which has other layers."""
     assert request.refiner is not None
     found = resources.model(resources.catalog.checkpoint(request.refiner).name)
     if found.id == model.id:
         return None
     check_refiner(model, found)
+    takes_loras = Feature.LORA in found.features
     asked = request.replace(
         model=found.id,
+        prompt=prompt if takes_loras else request.prompt,
         refiner=None,
         hires=None,
         control=(),
         references=(),
         sampler=request.sampler or model.sampling.sampler,
         schedule=request.schedule or (None if request.sampler else model.sampling.schedule),
-        loras=request.loras if Feature.LORA in found.features else (),
+        loras=request.loras if takes_loras else (),
     )
     return plan_pass(resources, asked)
 

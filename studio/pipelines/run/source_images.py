@@ -9,6 +9,9 @@ from PIL import Image, ImageFilter, ImageOps
 from studio.core.annotate import flatten_on_white
 from studio.core.request_parts import Resize
 
+Part = tuple[float, float, float, float]
+"""Left, top, right and bottom of what is drawn, as fractions of the whole image; beyond 0 to 1 where margins are."""
+
 _EDGE_BLUR = 1 / 32  # of the longer side: what fills a margin is the edge's colours, not its details
 
 
@@ -32,6 +35,16 @@ def resize_source(image: Image.Image, size: tuple[int, int], mode: Resize) -> Im
         left, top = (size[0] - inside.width) // 2, (size[1] - inside.height) // 2
         return extend_edges(inside, size, (left, top))
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def find_shown_part(source: tuple[int, int], size: tuple[int, int], mode: Resize) -> Part | None:
+    """What `resize_source` shows at `size` of an image of the size `source`; None for all of it."""
+    if mode not in (Resize.CROP, Resize.FILL):
+        return None
+    across, down = (new / old for new, old in zip(size, source, strict=True))
+    scale = max(across, down) if mode is Resize.CROP else min(across, down)
+    half = across / scale / 2, down / scale / 2
+    return 0.5 - half[0], 0.5 - half[1], 0.5 + half[0], 0.5 + half[1]
 
 
 def extend_edges(image: Image.Image, size: tuple[int, int], place: tuple[int, int]) -> Image.Image:

@@ -78,7 +78,8 @@ class Drawing:
         model = self._resources.model(second_pass.model or first.model.id)
         family = catalog.spec(catalog.checkpoint(model.id)).family
         hires.check_hires(second_pass, first.spec.family, family, list_upscalers(catalog))
-        asked = hires.build_second_request(first.request, second_pass, first.model, model)
+        request = first.request.replace(prompt=first.prompt)
+        asked = hires.build_second_request(request, second_pass, first.model, model)
         return plan_pass(self._resources, asked.replace(refiner=refiner))
 
     def _render_first_pass(
