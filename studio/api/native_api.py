@@ -25,6 +25,7 @@ from studio.api import (
     edit_routes,
     extras_routes,
     interrogate_routes,
+    merge_routes,
     moderation_routes,
     persona_routes,
     prompt_routes,
@@ -88,6 +89,7 @@ def build_api_routers(studio: Studio) -> list[APIRouter]:
     persona_routes.add_persona_routes(routes, studio)
     interrogate_routes.add_interrogate_routes(routes, studio)
     recipe_routes.add_recipe_routes(routes, studio, submitter)
+    merge_routes.add_merge_routes(routes, studio)
     _add_job_routes(routes, studio)
     _add_result_routes(routes, studio)
     _add_model_routes(routes, studio)

@@ -249,13 +249,16 @@ class MemoryReport:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadState:
-    """A download from the hub. `done` and `total` in bytes, `total` 0 while unknown; `error` empty when all is well."""
+    """A download from the hub, or with `is_merge` a checkpoint that is made of others. `done` and `total` in bytes,
+    `total` 0 while unknown; `error` empty when all is well, also said where it was `cancelled`."""
 
     repo_id: str
     done: int
     total: int
     finished: bool
     error: str = ""
+    cancelled: bool = False
+    is_merge: bool = False
 
 
 class Captioner(Protocol):

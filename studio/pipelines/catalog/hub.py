@@ -40,6 +40,8 @@ class _Download:
     total: int = 0
     finished: bool = False
     error: str = ""
+    cancelled: bool = False
+    is_merge: bool = False
     thread: threading.Thread | None = None
     stopped: str = "Stopped. Start the download again to resume."
 
@@ -105,11 +107,12 @@ class Hub:
         and `cancel` stops it.
 
         Raises:
-            InvalidRequest: there is a file of that name.
+            InvalidRequest: there is a file of that name, or one is being written.
             StorageFailed: not enough disk.
         """
         target = self._models / "checkpoints" / f"{plan.recipe.name}.safetensors"
-        if target.exists():
+        known = self._downloads.get(plan.recipe.name)
+        if target.exists() or (known is not None and not known.finished):
             raise InvalidRequest(f"There is a checkpoint {plan.recipe.name!r} already.", hint="Choose another name.")
         self._check_room(plan.bytes, "merged checkpoint")
 
@@ -117,7 +120,7 @@ class Hub:
             self._advance(download, 0, total=plan.bytes)
             write_merge(plan, target, lambda amount: self._advance(download, amount))
 
-        self._start_thread(plan.recipe.name, _Download(write, stopped="Stopped; nothing was written."))
+        self._start_thread(plan.recipe.name, _Download(write, is_merge=True, stopped="Stopped; nothing was written."))
 
     def _start_download(self, name: str, work: Callable[[_Download], None]) -> None:
         if self._offline():
@@ -166,7 +169,7 @@ class Hub:
         try:
             download.work(download)
         except JobCancelled as cancelled:
-            error = cancelled.message
+            error, download.cancelled = cancelled.message, True
         except StudioError as problem:
             error = f"{problem.message} {problem.hint}".strip()
         except OSError as problem:  # the disk, while the files are put in place
@@ -241,7 +244,13 @@ class Hub:
 
 def _build_state(name: str, download: _Download) -> DownloadState:
     return DownloadState(
-        repo_id=name, done=download.done, total=download.total, finished=download.finished, error=download.error
+        repo_id=name,
+        done=download.done,
+        total=download.total,
+        finished=download.finished,
+        error=download.error,
+        cancelled=download.cancelled,
+        is_merge=download.is_merge,
     )
 
 
