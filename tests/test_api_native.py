@@ -290,6 +290,7 @@ def test_every_field_reaches_the_request() -> None:
             "guidance_rescale": 0.7,
             "pag_scale": 3,
             "freeu": "1.3, 1.4, 0.9, 0.2",
+            "sag_scale": 0.5,
             "sag_blur": 1.5,
             "mimic_scale": 7,
             "threshold_percentile": 99,
@@ -338,7 +339,7 @@ def test_every_field_reaches_the_request() -> None:
         "references",
         "file",
     }
-    elsewhere = {"upscale", "faces", "finish", "social", "then", "drawn", "sag_scale"}  # the last goes with no tiles
+    elsewhere = {"upscale", "faces", "finish", "social", "then", "drawn"}
     missing = set(GenerationRequest.__dataclass_fields__) - set(request.to_json())
     assert missing == {"width", "height"} | edited | elsewhere
 

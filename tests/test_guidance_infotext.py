@@ -58,8 +58,6 @@ def test_what_is_off_or_malformed_changes_nothing_and_is_named(pairs: str, left:
 def test_tiles_that_make_no_sense_are_refused() -> None:
     with pytest.raises(InvalidRequest, match="Tile size"):
         GenerationRequest(tile_size=8)
-    with pytest.raises(InvalidRequest, match="tiled diffusion"):
-        GenerationRequest(tile_size=512, sag_scale=0.5)
 
 
 def test_hashes_in_one_value_tell_the_model() -> None:

@@ -92,6 +92,41 @@ def test_images_too_small_to_be_blurred_stay(studio: EditingStudio) -> None:
             assert torch.equal(unet(sample, 300, encoder_hidden_states=text).sample, plain)
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+def test_of_tiles_each_is_blurred_where_the_model_looks_in_it(
+    studio: EditingStudio, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tiles side by side are guided as two images are, with a blur that does not reach over their seam."""
+    import torch
+    from diffusers import DDIMScheduler, UNet2DConditionModel
+
+    from studio.pipelines.run import self_attention_guidance
+    from studio.pipelines.run.self_attention_guidance import guide_by_self_attention
+    from studio.pipelines.run.tiled_diffusion import Tiles, draw_in_tiles
+
+    unet: Any = UNet2DConditionModel.from_pretrained(
+        studio.settings.models_dir / "sd15" / "unet", local_files_only=True
+    )
+    pipe = SimpleNamespace(unet=unet, scheduler=DDIMScheduler())
+    monkeypatch.setattr(self_attention_guidance, "_blur", lambda latents, sigma: torch.zeros_like(latents))
+    request = GenerationRequest(guidance=5.0, sag_scale=1.0)
+    numbers = torch.Generator().manual_seed(1)
+    left, right = torch.randn((2, 2, 4, 16, 16), generator=numbers)
+    text = torch.randn((4, 77, 32), generator=numbers)
+
+    def ask(latents: torch.Tensor) -> torch.Tensor:
+        with guide_by_self_attention(pipe, unet.forward, request, 2, halves=True):
+            return unet(torch.cat([latents] * 2), 300, encoder_hidden_states=text).sample
+
+    with torch.inference_mode():
+        apart = torch.cat([ask(left), ask(right)], dim=-1)
+        with draw_in_tiles(unet, Tiles(16, 0, batch), lambda: None):
+            together = ask(torch.cat([left, right], dim=-1))
+            plain = unet(torch.cat([torch.cat([left, right], dim=-1)] * 2), 300, encoder_hidden_states=text).sample
+    assert torch.allclose(together, apart, atol=1e-5)
+    assert not torch.allclose(together, plain, atol=1e-3)
+
+
 @pytest.mark.parametrize("model", ["sd15", "xl"])
 @pytest.mark.parametrize("prompt", ["a red apple", "a red apple AND a blue bird"])
 @pytest.mark.parametrize("task", [Task.TXT2IMG, Task.IMG2IMG])

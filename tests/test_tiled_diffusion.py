@@ -187,5 +187,11 @@ def test_a_hires_pass_is_drawn_in_tiles_and_the_first_pass_that_fits_is_not(stud
 def test_tiles_go_with_other_guidance(studio: EditingStudio) -> None:
     size: dict[str, Any] = {"width": 128, "height": 96, "tile_size": 64}
     plain = studio.draw_image("sd15", Task.TXT2IMG, **size)
-    for fields in ({"pag_scale": 4.0}, {"guidance_rescale": 0.7}, {"mimic_scale": 2.0}, {"tiling": True}):
+    for fields in (
+        {"pag_scale": 4.0},
+        {"sag_scale": 3.0},
+        {"guidance_rescale": 0.7},
+        {"mimic_scale": 2.0},
+        {"tiling": True},
+    ):
         assert compute_difference(studio.draw_image("sd15", Task.TXT2IMG, **size, **fields), plain).any()

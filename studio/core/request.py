@@ -167,7 +167,7 @@ class GenerationRequest:
             if text:
                 parse(text)
         if self.tile_size:
-            _check_tiles(self)
+            check_range("tile_size", self.tile_size, MIN_TILE, MAX_SIDE, label="Tile size")
         if self.hires is not None:
             _check_hires(self.hires)
         counts = (
@@ -300,16 +300,6 @@ def parse_layers(text: str) -> list[int]:
             details={"field": "skip_layers"},
         )
     return [int(part) for part in parts]
-
-
-def _check_tiles(request: GenerationRequest) -> None:
-    check_range("tile_size", request.tile_size, MIN_TILE, MAX_SIDE, label="Tile size")
-    if request.sag_scale:
-        raise InvalidRequest(
-            "Self-attention guidance cannot be used with tiled diffusion.",
-            hint="Set SAG scale or Tile size to 0.",
-            details={"field": "sag_scale"},
-        )
 
 
 def _check_hires(hires: Hires) -> None:

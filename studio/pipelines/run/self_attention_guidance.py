@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from studio.core.request import GenerationRequest
 from studio.pipelines.run.clean_prediction import CleanPrediction
+from studio.pipelines.run.tiled_diffusion import Window, get_current_tiles
 from studio.pipelines.unet_forward import replace_forward
 
 _KERNEL = 9  # latent pixels
@@ -66,18 +67,34 @@ def _build_guided_forward(pipe: Any, degrade: Any, request: GenerationRequest, i
 
 @dataclass
 class _SeenAttention:
-    """What the middle of the UNet looked at in one call: for each place (images, places) the sum of the attention that
-    all places paid it."""
+    """What the middle of the UNet looked at in one call, as masks (images, 1, height, width) of the places that are
+    looked at more than others: of the whole image (None), or of each tile."""
 
-    size: tuple[int, int] = (0, 0)
-    sums: Any = None
+    masks: dict[Window | None, Any] = field(default_factory=dict)
+
+    def note(self, sums: Any, size: tuple[int, int]) -> None:
+        """Take in the attention that all places paid each place: `sums` (images, places), of several tiles one below
+        the other. What is seen once counts: calls for other conditions may follow."""
+        mask = (sums > _THRESHOLD).reshape(-1, 1, *size)
+        tiles = get_current_tiles()
+        windows = (None,) if tiles is None else tiles.windows
+        for window, own in zip(windows, mask.chunk(len(windows)), strict=True):
+            self.masks.setdefault(window, own)
 
     def draw_mask(self, latents: Any) -> Any:
-        """1 at places of `latents` that are looked at more than others, else 0: (images, 1, height, width)."""
+        """1 at places of `latents` that are looked at, else 0, and between where tiles overlap: (images, 1, height,
+        width)."""
+        import torch
         from torch.nn.functional import interpolate
 
-        mask = (self.sums > _THRESHOLD).to(latents.dtype).reshape(-1, 1, *self.size)
-        return interpolate(mask, latents.shape[-2:])
+        height, width = latents.shape[-2:]
+        total = torch.zeros((len(latents), 1, height, width), device=latents.device, dtype=latents.dtype)
+        covered = torch.zeros_like(total[:1])
+        for window, mask in self.masks.items():
+            place = window or Window(0, 0, height, width)
+            place.cut(total, height, width).add_(interpolate(mask.to(total.dtype), (place.height, place.width)))
+            place.cut(covered, height, width).add_(1)
+        return total / covered
 
 
 @contextmanager
@@ -86,16 +103,20 @@ def _watch_attention(unet: Any, images: int) -> Iterator[_SeenAttention]:
     block = unet.mid_block.attentions[0]
     attention = block.transformer_blocks[0].attn1
     own_block, own_attention, seen = block.forward, attention.forward, _SeenAttention()
+    size = (0, 0)
 
     def forward_block(hidden_states: Any, *args: Any, **rest: Any) -> Any:
-        seen.size = tuple(hidden_states.shape[-2:])
+        nonlocal size
+        size = tuple(hidden_states.shape[-2:])
         return own_block(hidden_states, *args, **rest)
 
     def forward_attention(hidden_states: Any, *args: Any, **rest: Any) -> Any:
-        first = hidden_states[:images]
+        tiles = get_current_tiles()
+        rows = len(hidden_states) if tiles is None else tiles.rows
+        first = hidden_states.unflatten(0, (-1, rows))[:, :images].flatten(0, 1)
         query, key = (attention.head_to_batch_dim(layer(first)) for layer in (attention.to_q, attention.to_k))
         shares = attention.get_attention_scores(query, key)
-        seen.sums = shares.unflatten(0, (len(first), -1)).mean(dim=1).sum(dim=1)
+        seen.note(shares.unflatten(0, (len(first), -1)).mean(dim=1).sum(dim=1), size)
         return own_attention(hidden_states, *args, **rest)
 
     with ExitStack() as stack:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +36,11 @@ class Tiles:
         side = max(_GRAIN, request.tile_size // scale // _GRAIN * _GRAIN)
         return cls(side, min(round(side * request.tile_overlap), side - 1), request.tile_batch)
 
-    def list_windows(self, height: int, width: int, *, aligned: bool = False) -> list[_Window]:
+    def list_windows(self, height: int, width: int, *, aligned: bool = False) -> list[Window]:
         """The windows that cover `height` × `width` latent pixels, row by row, at even distances. With `aligned` they
         begin where the deepest block has a pixel of its own, but for the last ones."""
         return [
-            _Window(top, left, min(self.side, height), min(self.side, width))
+            Window(top, left, min(self.side, height), min(self.side, width))
             for top in self._spread(height, aligned=aligned)
             for left in self._spread(width, aligned=aligned)
         ]
@@ -56,7 +57,9 @@ class Tiles:
 
 
 @dataclass(frozen=True)
-class _Window:
+class Window:
+    """A part of latents, in latent pixels."""
+
     top: int
     left: int
     height: int
@@ -79,6 +82,22 @@ def _scale_span(start: int, length: int, whole: int, there: int) -> slice:
         return slice(0, there)
     factor = round(whole / there)
     return slice(start // factor, start // factor + length // factor)
+
+
+@dataclass(frozen=True)
+class TileGroup:
+    """The tiles that a network is being asked for in one call, each in `rows` rows of the batch."""
+
+    windows: tuple[Window, ...]
+    rows: int
+
+
+_group: ContextVar[TileGroup | None] = ContextVar("tiles", default=None)
+
+
+def get_current_tiles() -> TileGroup | None:
+    """What the network is being asked for, for what watches it from inside; None for the whole image."""
+    return _group.get()
 
 
 @contextmanager
@@ -108,7 +127,8 @@ def _build_tiled_forward(forward: Any, tiles: Tiles, before_each: Callable[[], N
                 for name, value in rest.items()
             }
             parts = torch.cat([window.cut(sample, height, width) for window in group])
-            answers = forward(parts, _repeat(timestep, rows, group), return_dict=False, **given)[0]
+            with _name_tiles(TileGroup(tuple(group), rows)):
+                answers = forward(parts, _repeat(timestep, rows, group), return_dict=False, **given)[0]
             if total is None:
                 total = torch.zeros((rows, answers.shape[1], height, width), device=sample.device)
             for answer, window in zip(answers.split(rows), group, strict=True):
@@ -125,7 +145,16 @@ def _build_tiled_forward(forward: Any, tiles: Tiles, before_each: Callable[[], N
     return forward_tiled
 
 
-def _cut_maps(value: Any, group: list[_Window], size: tuple[int, int]) -> Any:
+@contextmanager
+def _name_tiles(group: TileGroup) -> Iterator[None]:
+    token = _group.set(group)
+    try:
+        yield
+    finally:
+        _group.reset(token)
+
+
+def _cut_maps(value: Any, group: list[Window], size: tuple[int, int]) -> Any:
     import torch
 
     if isinstance(value, list | tuple):
@@ -133,7 +162,7 @@ def _cut_maps(value: Any, group: list[_Window], size: tuple[int, int]) -> Any:
     return None if value is None else torch.cat([window.cut(value, *size) for window in group])
 
 
-def _repeat(value: Any, rows: int, group: list[_Window]) -> Any:
+def _repeat(value: Any, rows: int, group: list[Window]) -> Any:
     """Everything that comes per row of the batch, once for each window."""
     import torch
 
