@@ -18,6 +18,7 @@ from studio.api.field_bodies import build_body, read_body
 from studio.api.request_bodies import EditBody
 from studio.api.schemas import DetailerBody, HiresBody, SocialBody
 from studio.core import field_tables
+from studio.core.block_weights import parse_blocks
 from studio.core.detailer import Detailer
 from studio.core.errors import InvalidRequest
 from studio.core.feature import Feature
@@ -47,8 +48,10 @@ from studio.core.finish import (
 )
 from studio.core.grid import PARAMETERS, collect_parameters, expand_cells
 from studio.core.infotext import format_infotext, parse_infotext
+from studio.core.lora_tags import split_tags
 from studio.core.model import Model, find_used_features
-from studio.core.request import Axis, GenerationRequest, Hires
+from studio.core.request import Axis, GenerationRequest, Hires, LoraUse
+from studio.core.request_choices import RegionSplit
 from studio.core.request_parts import Inpaint, Outpaint
 from studio.core.social import SocialExport
 from studio.core.task import Task
@@ -331,6 +334,26 @@ def test_an_export_over_http_has_the_fields_of_the_table() -> None:
     defaults = SocialExport(formats=("instagram.story",))
     for spec in SOCIAL_FIELDS:
         assert getattr(SocialBody(), spec.name) == getattr(defaults, spec.name)
+
+
+@pytest.mark.parametrize("regions", [None, RegionSplit.COLUMNS])
+def test_loras_that_no_field_holds_go_into_the_prompt(regions: RegionSplit | None) -> None:
+    others = [LoraUse(name="a", blocks="IN04: 0.5"), LoraUse(name="b", encoder_weight=0.5), LoraUse(name="c", weight=3)]
+    plain = [LoraUse(name=f"plain{number}") for number in range(5)]
+    asked = GenerationRequest(
+        model="fake", prompt="a {cat} BREAK b", loras=(*others, *plain), regions=regions, template="t"
+    )
+    values = dict.fromkeys(field.form_name for field in IN_FORMS) | write_form(asked)
+    read = read_form(values, FAKE_MODEL)
+    assert read.loras == tuple(plain[:4])
+    parts = read.prompt.split("BREAK")
+    tagged = [uses for part in parts if (uses := split_tags(part)[1])]
+    assert len(tagged) == (1 if regions is None else 2), "in columns a tag holds in its part alone"
+    for uses in tagged:
+        assert [(use.name, use.weight, use.encoder_weight) for use in uses] == [
+            (use.name, use.weight, use.encoder_weight) for use in (*others, plain[4])
+        ]
+        assert parse_blocks(uses[0].blocks) == {"IN04": 0.5}
 
 
 def test_detailers_go_to_the_form_and_come_back() -> None:

@@ -25,7 +25,7 @@ from studio.tabs.common.field_widgets import (
     list_field_choices,
 )
 from studio.tabs.common.form import Form
-from studio.tabs.common.form_values import AXES, LORA_SLOTS, NONE
+from studio.tabs.common.form_values import AXES, LORA_SLOTS, MAX_SLOT_WEIGHT, NONE
 from studio.tabs.common.region_values import list_area_fields
 from studio.tabs.common.widgets import MIN_WIDTH, build_dropdown, build_slider, build_textbox
 
@@ -121,7 +121,11 @@ def build_lora_fields(prefix: str = "") -> dict[str, Component]:
                 "Small add-on that teaches the model a style or a subject.",
             )
             weight = build_slider(
-                "LoRA weight", f"{prefix}lora-weight-{slot}", (-2, 2, 0.05), 1, "1 is full effect, 0 none."
+                "LoRA weight",
+                f"{prefix}lora-weight-{slot}",
+                (-MAX_SLOT_WEIGHT, MAX_SLOT_WEIGHT, 0.05),
+                1,
+                "1 is full effect, 0 none.",
             )
         fields |= {f"lora_{slot}": name, f"lora_weight_{slot}": weight}
         if slot:

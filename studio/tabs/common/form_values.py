@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from studio.core.codec import decode_json
@@ -24,13 +24,16 @@ from studio.core.field_spec import (
     Widget,
     select_fields,
 )
+from studio.core.lora_tags import append_tags
 from studio.core.model import Feature, Model
-from studio.core.request import Axis, GenerationRequest, Hires
+from studio.core.region_infotext import append_general_tags
+from studio.core.request import Axis, GenerationRequest, Hires, LoraUse
 from studio.core.request_choices import RegionSplit
 from studio.prompting.dynamic_tree import escape_text
 from studio.tabs.common.region_values import read_areas, write_areas
 
 LORA_SLOTS = 4
+MAX_SLOT_WEIGHT = 2.0
 AXES = ("x", "y", "z")
 DETAILERS = 2
 DETAILER_SWITCH = "detailer_on"
@@ -151,10 +154,12 @@ def _read_large_number(spec: FieldSpec, value: object) -> object:
 def write_form(request: GenerationRequest) -> dict[str, Any]:
     """The form values that ask for `request`: the inverse of `read_form`. Fields that the request leaves to the model
     are left out."""
+    chosen = [use for use in request.loras if _fits_slot(use)][:LORA_SLOTS]
+    request = _write_tags(request, [use for use in request.loras if use not in chosen])
     values = write_fields(request) | write_fields(request.hires or Hires()) | _write_prompts(request)
     values |= {"styles": [], "fallbacks": list(request.fallbacks), "hires_on": request.hires is not None}
     for slot in range(LORA_SLOTS):
-        lora = request.loras[slot] if slot < len(request.loras) else None
+        lora = chosen[slot] if slot < len(chosen) else None
         values |= {f"lora_{slot}": lora.name if lora else NONE, f"lora_weight_{slot}": lora.weight if lora else 1.0}
     values |= _write_detailers(request) | write_areas(request)
     for index, axis_name in enumerate(AXES):
@@ -162,6 +167,19 @@ def write_form(request: GenerationRequest) -> dict[str, Any]:
         values |= {f"axis_{axis_name}": axis.parameter if axis else NONE}
         values |= {f"axis_{axis_name}_values": join_values(axis.values) if axis else ""}
     return values
+
+
+def _fits_slot(use: LoraUse) -> bool:
+    """Whether a LoRA field of the form can hold all of `use`."""
+    return not use.blocks and use.encoder_weight is None and abs(use.weight) <= MAX_SLOT_WEIGHT
+
+
+def _write_tags(request: GenerationRequest, uses: Sequence[LoraUse]) -> GenerationRequest:
+    """`request` with `uses`, which no field holds, as tags of its prompts."""
+    if not uses:
+        return request
+    template = append_tags(request.template, uses) if request.template else ""
+    return request.replace(prompt=append_general_tags(request, uses), template=template)
 
 
 def _write_prompts(request: GenerationRequest) -> dict[str, Any]:

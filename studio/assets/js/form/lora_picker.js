@@ -3,6 +3,7 @@
 
 import { findAll, make, makeButton } from "../common/dom.js";
 import { requestJson } from "../common/requests.js";
+import { translate } from "../common/translate.js";
 
 /**
  * @typedef {object} Lora
@@ -16,6 +17,11 @@ import { requestJson } from "../common/requests.js";
  */
 
 const SHOWN_WORDS = 6;
+const BLOCK = "(?:BASE|(?:IN|OUT|M|DOUBLE|SINGLE|JOINT)\\d\\d)";
+const NUMBER = "-?(?:\\d+(?:\\.\\d*)?|\\.\\d+)";
+const BLOCK_ENTRY = new RegExp(`^${BLOCK}(?:-${BLOCK})?\\s*[:=]\\s*${NUMBER}$`, "i");
+const BLOCK_NUMBER = new RegExp(`^${NUMBER}$`);
+const BLOCK_COUNTS = [0, 12, 17, 20, 26]; // of numbers in a list, as studio/core/block_weights.py reads them
 
 /**
  * `prompt` with the tag of a LoRA at `weight`, in the place of one that it has, and with the words that it lacks.
@@ -23,17 +29,50 @@ const SHOWN_WORDS = 6;
  * @param {string} name
  * @param {number} weight
  * @param {string[]} words
+ * @param {string} [blocks] weights of single blocks, as `formatBlocks` writes them
  * @returns {string}
  */
-export function addLora(prompt, name, weight, words) {
-  const tag = `<lora:${name}:${weight}>`;
+export function addLora(prompt, name, weight, words, blocks = "") {
+  const tag = `<lora:${name}:${weight}${blocks && `:lbw=${blocks}`}>`;
   const known = prompt.toLowerCase();
   const added = words.filter((word) => !known.includes(word.toLowerCase()));
-  const pattern = new RegExp(`<lora:${name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(:[^<>]*)?>`, "i");
+  const pattern = buildTagPattern(name);
   const tagged = pattern.test(prompt)
     ? prompt.replace(pattern, () => tag)
     : [prompt.trim(), tag].filter(Boolean).join(" ");
   return [tagged, ...added].join(", ");
+}
+
+/**
+ * The weights of blocks in the tag of a LoRA that `prompt` has, "" without any.
+ * @param {string} prompt
+ * @param {string} name
+ * @returns {string}
+ */
+export function readBlocks(prompt, name) {
+  return /:lbw=([^:]*)/i.exec(buildTagPattern(name).exec(prompt)?.[1] ?? "")?.[1] ?? "";
+}
+
+/**
+ * Weights of blocks as they stand in a tag: `IN04: 0.5, OUT03-OUT05: 0`, or a list of numbers; null where `text` is
+ * neither.
+ * @param {string} text
+ * @returns {string | null}
+ */
+export function formatBlocks(text) {
+  const parts = text
+    .split(",")
+    .map((part) => part.trim())
+    .filter(Boolean);
+  const known = parts.every((part) => BLOCK_NUMBER.test(part))
+    ? BLOCK_COUNTS.includes(parts.length)
+    : parts.every((part) => BLOCK_ENTRY.test(part));
+  return known ? parts.map((part) => part.replace(/\s*[:=]\s*/, "=")).join(",") : null;
+}
+
+/** @param {string} name */
+function buildTagPattern(name) {
+  return new RegExp(`<lora:${name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(:[^<>]*)?>`, "i");
 }
 
 /**
@@ -68,7 +107,9 @@ export async function openLoraPicker(model, read, write) {
 
 /** @param {number} count */
 function describeNothing(count) {
-  return count ? "No LoRA has this name." : "There are no LoRAs yet. Put .safetensors files into models/loras.";
+  return translate(
+    count ? "No LoRA has this name." : "There are no LoRAs yet. Put .safetensors files into models/loras.",
+  );
 }
 
 /**
@@ -103,22 +144,39 @@ function renderCard(lora, read, write) {
     min: -2,
     max: 2,
     step: 0.05,
-    "aria-label": `Weight of ${lora.title}`,
+    "aria-label": translate("Weight of {name}", { name: lora.title }),
+  });
+  const blocks = make("input", {
+    class: "lora-blocks",
+    value: readBlocks(read(), lora.name),
+    maxlength: 400,
+    placeholder: "Block weights",
+    title: "IN04: 0.5, OUT03-OUT05: 0",
+    "aria-label": translate("Block weights of {name}", { name: lora.title }),
+    oninput: () => blocks.setCustomValidity(""),
   });
   const words = lora.words.slice(0, SHOWN_WORDS).map(renderWord);
   const add = makeButton("Add", (event) => {
     const chosen = findAll(".lora-word input", card).filter((box) => box instanceof HTMLInputElement && box.checked);
     const texts = chosen.map((box) => box.parentElement?.textContent ?? "");
-    write(addLora(read(), lora.name, Number(weight.value) || lora.weight, texts));
-    add.textContent = "Added";
+    const weights = formatBlocks(blocks.value);
+    if (weights === null) {
+      blocks.setCustomValidity(translate("Write entries like IN04: 0.5, OUT03-OUT05: 0, or 12, 17, 20 or 26 numbers."));
+      blocks.reportValidity();
+      return;
+    }
+    write(addLora(read(), lora.name, Number(weight.value) || lora.weight, texts, weights));
+    add.textContent = translate("Added");
     if (!event.shiftKey) card.closest("dialog")?.close();
   });
-  add.setAttribute("aria-label", `Add ${lora.title}`);
-  add.title = "With Shift held, the cards stay open";
-  const facts = lora.fits ? lora.name : `${lora.name} · made for ${lora.family}`;
+  add.setAttribute("aria-label", translate("Add {name}", { name: lora.title }));
+  add.title = translate("With Shift held, the cards stay open");
+  const facts = lora.fits
+    ? lora.name
+    : translate("{name} · made for {family}", { name: lora.name, family: lora.family });
   card.append(picture, make("b", {}, lora.title), make("small", {}, facts));
   if (words.length) card.append(make("span", { class: "lora-words" }, ...words));
-  card.append(make("span", { class: "lora-add" }, weight, add));
+  card.append(blocks, make("span", { class: "lora-add" }, weight, add));
   return card;
 }
 
