@@ -15,6 +15,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .paths import MODEL, PACKAGE, PARTS
+from .things import write_things
 from .unet import SCHEDULE, load_averaged_unet
 
 KEPT_FILES = (
@@ -95,6 +96,7 @@ def export_model() -> None:
             shutil.copy2(MODEL / name, fresh / name)
     for path in fresh.rglob("*.safetensors"):
         path.chmod(0o644)
+    write_things(fresh)
     write_checksums(fresh)
     size = sum(path.stat().st_size for path in fresh.rglob("*") if path.is_file())
     if size > LIMIT_BYTES:

@@ -1,0 +1,160 @@
+"""Prompts of several things: what is read out of plain English, and what is left as it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from studio.prompting.scene import MAX_THINGS, Arrangement, Vocabulary, read_scene
+
+NAMES = (
+    "cat",
+    "black cat",
+    "dog",
+    "apple",
+    "red apple",
+    "orange",
+    "house",
+    "house with a garden",
+    "fish",
+    "mouse",
+    "star",
+    "strawberry",
+    "fork and knife",
+    "slice of pizza",
+    "cherry",
+    "cherries",
+    "owl",
+    "ice cube",
+    "scissors",
+    "robot",
+)
+VOCABULARY = Vocabulary(
+    frozenset(NAMES), {"on grass": "on a green background", "in the sea": "on a blue background", "under water": "deep"}
+)
+THINGS = Path(__file__).parent.parent / "models" / "embedded" / "things.json"
+
+
+def read_prompts(prompt: str) -> list[str] | None:
+    scene = read_scene(prompt, VOCABULARY)
+    return None if scene is None else [thing.prompt for thing in scene.things]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a cat and a dog", ["a cat", "a dog"]),
+        ("A Cat And A Dog", ["A Cat", "A Dog"]),
+        ("cat, dog", ["cat", "dog"]),
+        ("a cat, a dog, and a fish", ["a cat", "a dog", "a fish"]),
+        ("a cat with a dog next to a house", ["a cat", "a dog", "a house"]),
+        ("a red apple beside a shiny blue robot", ["a red apple", "a shiny blue robot"]),
+        ("two red apples", ["a red apple"] * 2),
+        ("three mice and 2 owls", ["a mouse"] * 3 + ["an owl"] * 2),
+        ("two small oranges", ["an orange"] * 2),
+        ("the two strawberries", ["a strawberry"] * 2),
+        ("a pair of ice cubes", ["an ice cube"] * 2),
+        ("two slices of pizza", ["a slice of pizza"] * 2),
+        ("two cherries and a cat", ["a cherry", "a cherry", "a cat"]),
+        ("cherries and a cat", ["cherries", "a cat"]),
+        ("two scissors", ["scissors"] * 2),
+        ("stars", ["a star"] * 2),
+        ("an orange cat and one dog", ["an orange cat", "a dog"]),
+        ("a fork and knife and a house with a garden", ["a fork and knife", "a house with a garden"]),
+        ("a drawing of a cat and a dog", ["a drawing of a cat", "a dog"]),
+        ("a cat and a dog, flat style", ["a cat, flat style", "a dog, flat style"]),
+        ("two cats, neon style, soft", ["a cat, neon style, soft"] * 2),
+        ("a cat and a dog on a pink background", ["a cat on a pink background", "a dog on a pink background"]),
+        ("a cat on the grass and a dog", ["a cat on a green background", "a dog on a green background"]),
+        ("a fish in the sea", ["a fish on a blue background"]),
+        ("a fish under water", ["a fish deep"]),
+        ("(a red apple:1.2) and ((a dog))", ["(a red apple:1.2)", "((a dog))"]),
+        ("a (happy:1.3) cat and a dog", ["a (happy:1.3) cat", "a dog"]),
+        ("(two red apples:1.2)", ["(a red apple:1.2)"] * 2),
+        ("two (red apples:1.2)", ["(a red apple:1.2)"] * 2),
+    ],
+)
+def test_each_thing_gets_a_prompt_of_its_own(prompt: str, expected: list[str]) -> None:
+    assert read_prompts(prompt) == expected
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "",
+        "a cat",
+        "a red apple on a pink background",
+        "(a cat:1.3), flat style",
+        "a wizard",
+        "a cat and a wizard",
+        "a wizard with a dog",
+        "a cat sitting beside a dog",
+        "a cat without a dog",
+        "a bowl of apples",
+        "a cat or a dog",
+        "a wizard, a cat and a dog",
+        "no cats and no dogs",
+        "a cat AND a dog",
+        "a cat BREAK a dog",
+        "[a cat|a dog] and a fish",
+        "<lora:neon:1> a cat and a dog",
+        "(a cat and a dog:1.2)",
+        "a cat ((and a dog)",
+        "a cat on a blue background and a dog on a red background",
+        "a cat above a dog and a fish",
+        "twelve cats",
+        "0 cats",
+        "99999999999999999999 cats",
+        f"{MAX_THINGS + 1} cats",
+        "five cats and five dogs",
+        "and",
+        "two",
+        ", , ,",
+        ")(",
+        "left of a cat",
+    ],
+)
+def test_what_is_no_list_of_known_things_is_left_alone(prompt: str) -> None:
+    assert read_scene(prompt, VOCABULARY) is None
+
+
+def test_sizes_are_read_and_left_out_of_the_prompts() -> None:
+    scene = read_scene("a big dog and a tiny red apple and a cat", VOCABULARY)
+    assert scene is not None
+    assert [thing.prompt for thing in scene.things] == ["a dog", "a red apple", "a cat"]
+    big, small, plain = (thing.scale for thing in scene.things)
+    assert small < plain < big
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected", "arrangement"),
+    [
+        ("a cat and a dog", ["a cat", "a dog"], Arrangement.FREE),
+        ("a cat left of a dog", ["a cat", "a dog"], Arrangement.ROW),
+        ("a cat to the right of a dog", ["a dog", "a cat"], Arrangement.ROW),
+        ("a cat on the right and a dog on the left", ["a dog", "a cat"], Arrangement.ROW),
+        ("a star above a house", ["a star", "a house"], Arrangement.COLUMN),
+        ("two fish below a cat", ["a cat", "a fish", "a fish"], Arrangement.COLUMN),
+    ],
+)
+def test_words_for_sides_put_things_in_order(prompt: str, expected: list[str], arrangement: Arrangement) -> None:
+    scene = read_scene(prompt, VOCABULARY)
+    assert scene is not None
+    assert [thing.prompt for thing in scene.things] == expected
+    assert scene.arrangement is arrangement
+
+
+def test_every_name_of_the_model_that_ships_can_be_counted_and_joined() -> None:
+    found = json.loads(THINGS.read_text(encoding="utf-8"))
+    vocabulary = Vocabulary(frozenset(found["names"]), found["places"])
+    for name in found["names"]:
+        joined = read_scene(f"a {name} and a rocket", vocabulary)
+        assert joined is not None, name
+        assert len(joined.things) == 2, name
+        counted = read_scene(f"two {name}", vocabulary)
+        assert counted is not None, name
+        assert len(counted.things) == 2, name
+    for place in found["places"]:
+        assert read_scene(f"a cat {place}", vocabulary) is not None, place
