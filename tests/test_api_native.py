@@ -267,6 +267,7 @@ def test_every_field_reaches_the_request() -> None:
             "model": "m",
             "aspect_ratio": "16:9",
             "enlarge": True,
+            "compose": True,
             "count": 2,
             "batch_size": 2,
             "seed": 3,

@@ -33,6 +33,7 @@ class Feature(StrEnum):
     TOKEN_MERGING = "token merging"  # of UNets with attention at full resolution: Stable Diffusion 1, 2
     SKIP_LAYERS = "skip layers"  # of Stable Diffusion 3
     ENLARGE = "enlarging"  # by a network that was made for the model and lies beside it
+    COMPOSE = "composing"  # images of several things, by models that know single ones and list their names
     EMBEDDING = "textual inversion"
     STRENGTH = "denoising strength"
     CONTROL = "ControlNet"

@@ -40,13 +40,15 @@ class Look(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """A model's defaults, and the samplers and schedules that it may be given; `combinations` maps sampler to
-    schedules. With `enlarge` a form asks for its network for enlarging unless that is switched off."""
+    schedules. With `enlarge` a form asks for its network for enlarging unless that is switched off, with `compose` for
+    several things to be composed."""
 
     steps: int = 20
     guidance: float = 7.0
     sampler: str = "Euler"
     schedule: str = "Automatic"
     enlarge: bool = False
+    compose: bool = False
     combinations: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
@@ -197,6 +199,7 @@ class Model:
                 )
             self._check_size(*self.get_hires_size(request), what="hires size")
         self._check_enlarged(request)
+        _check_composed(request)
         if request.count > self.max_count or request.batch_size > self.max_batch:
             raise InvalidRequest(
                 f"{self.title} makes at most {self.max_count} images per job and {self.max_batch} per batch.",
@@ -271,6 +274,11 @@ class Model:
             raise InvalidRequest(
                 f"The sampler {name} has no schedule {schedule!r}.", hint="It has: " + ", ".join(table[name]) + "."
             )
+
+
+def _check_composed(request: GenerationRequest) -> None:
+    if request.compose and request.task is not Task.TXT2IMG:
+        raise InvalidRequest("Composing is only available for txt2img.", hint="Switch composing off.")
 
 
 def _describe_limits(sizes: Sizes) -> str:

@@ -42,6 +42,8 @@ class GenerationRequest:
     counted as A1111 does (1 = last layer).
 
     `enlarge` sends the finished image through the network that the model brings for it, 4 times as wide and high.
+    With `compose` a prompt of several things that such a model knows one at a time ("a cat and two red apples") becomes
+    an image that is composed of them.
 
     `count` is the number of images; `batch_size` how many of them go through the model together, which changes speed
     and memory but not the images: image k is drawn from seed + k. With `variation_strength` above 0 all images
@@ -84,6 +86,7 @@ class GenerationRequest:
     height: int | None = None
     aspect: str | None = None
     enlarge: bool = False
+    compose: bool = False
     count: int = 1
     batch_size: int = 1
     seed: int | None = None

@@ -125,7 +125,7 @@ def _build_settings(
     model = studio.engine.model("")
     fields = form_fields.build_model_fields(model, guide.list_styles())
     note = gr.HTML(render_model_note(model), elem_classes="model-note")
-    fields |= form_fields.build_size_fields(model) | form_fields.build_enlarge_field(model)
+    fields |= form_fields.build_size_fields(model) | form_fields.build_result_fields(model)
     chips = target_platform.build_format_chips(studio)
     fields |= form_fields.build_sampling_fields(model) | form_fields.build_seed_fields()
     with gr.Accordion("LoRA", open=False, elem_id="loras"):

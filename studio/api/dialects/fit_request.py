@@ -31,6 +31,8 @@ def fit_to_model(request: GenerationRequest, model: Model) -> tuple[GenerationRe
         if size != (request.width, request.height):
             notes.append(f"The size is {size[0]}×{size[1]}, which {model.title} can draw.")
             request = request.replace(width=size[0], height=size[1])
+    if request.task is Task.TXT2IMG and model.sampling.compose:
+        request = request.replace(compose=True)  # no client can ask for it
     smaller = _find_size_to_enlarge(request, model)
     if smaller is not None:
         notes.append(f"Generated at {smaller[0]}×{smaller[1]}, near the size that {model.title} knows, and enlarged.")

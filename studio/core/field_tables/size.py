@@ -54,4 +54,18 @@ SIZE_FIELDS: tuple[FieldSpec, ...] = (
         infotext=InfotextKey("Enlarge"),
         api_help="Sharpen the image and enlarge it 4×, for models that bring a network for it.",
     ),
+    FieldSpec(
+        name="compose",
+        kind=bool,
+        label="Compose several things",
+        help="Makes each thing of the prompt by itself and puts them together in one image.",
+        group=Group.ENLARGE,
+        widget=Widget.CHECKBOX,
+        unset=False,
+        from_model=True,
+        feature=Feature.COMPOSE,
+        infotext=InfotextKey("Compose"),
+        api_help='Make each thing of a prompt such as "a cat and two red apples" by itself and put them together, for '
+        "models that know single things.",
+    ),
 )

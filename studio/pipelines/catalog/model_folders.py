@@ -13,6 +13,7 @@ from typing import Any
 from studio.core.errors import ModelBroken
 from studio.core.weights import SafetensorsHeader
 from studio.pipelines.catalog.file_headers import read_header
+from studio.prompting.scene import Vocabulary
 
 MAX_CONFIG_BYTES = 4_000_000
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -28,6 +29,7 @@ _WEIGHTLESS = (
 )
 _LIBRARIES = ("diffusers", "transformers")
 _UPSCALER = Path("upscaler", "model.safetensors")
+_THINGS = "things.json"
 _MAIN = ("transformer", "unet", "prior", "decoder")
 
 
@@ -88,6 +90,21 @@ def find_model_upscaler(path: Path) -> Path | None:
     """The file of the upscaler in a model's folder that was made for this model's images, None where there is none."""
     file = path / _UPSCALER
     return file if file.is_file() else None
+
+
+def read_vocabulary(path: Path) -> Vocabulary | None:
+    """What the model in a folder says that it knows, one thing at a time; None where it says nothing of that."""
+    file = path / _THINGS
+    if not file.is_file():
+        return None
+    try:
+        found = read_json(file)
+    except ModelBroken:
+        return None
+    names, places = found.get("names"), found.get("places", {})
+    if not isinstance(names, list) or not isinstance(places, dict):
+        return None
+    return Vocabulary(frozenset(map(str, names)), {str(place): str(ground) for place, ground in places.items()})
 
 
 def find_variant(path: Path) -> str | None:

@@ -26,10 +26,11 @@ FEATURES = frozenset(Feature) - {
     Feature.REFERENCE,
     Feature.DETAILER,
     Feature.ENLARGE,
+    Feature.COMPOSE,
     Feature.SKIP_LAYERS,
 }
-"""Features of a checkpoint by itself; control, reference images and enlarging take weights of their own, detailers
-follow from inpainting, and layers are skipped in one family alone."""
+"""Features of a checkpoint by itself; control, reference images and enlarging take weights of their own, composing a
+list of names, detailers follow from inpainting, and layers are skipped in one family alone."""
 NON_CLIP_FEATURES = FEATURES - {
     Feature.CLIP_SKIP,
     Feature.PROMPT_SYNTAX,

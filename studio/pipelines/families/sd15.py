@@ -9,7 +9,7 @@ from studio.core.model import ENLARGEMENT, Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.task import Task
 from studio.core.weights import SafetensorsHeader, WeightFile
-from studio.pipelines.catalog.model_folders import find_model_upscaler
+from studio.pipelines.catalog.model_folders import find_model_upscaler, read_vocabulary
 from studio.pipelines.families import _clip, _few_steps, _parts
 
 _EMBEDDED = "embedded"
@@ -24,12 +24,14 @@ def _describe_sd15(weight: WeightFile) -> Model:
     embedded = weight.name == _EMBEDDED
     side = _clip.read_native_side(weight, 512) if weight.is_folder else 512
     enlarges = Task.TXT2IMG in trained.tasks and find_model_upscaler(weight.path) is not None
+    composes = Task.TXT2IMG in trained.tasks and read_vocabulary(weight.path) is not None
     drawn = f"{side} px, enlarged to {side * ENLARGEMENT}" if enlarges else f"{side} px"
     sampling = Sampling(
         steps=20,
         guidance=3.0 if embedded else 7.0,
         sampler="DPM++ 2M",
         enlarge=enlarges,
+        compose=composes,
         combinations=trained.combinations,
     )
     return Model(
@@ -37,13 +39,15 @@ def _describe_sd15(weight: WeightFile) -> Model:
         title="Easel embedded (small, offline)" if embedded else weight.name,
         family="sd15",
         tasks=trained.tasks,
-        features=trained.features | ({Feature.ENLARGE} if enlarges else set()),
+        features=trained.features
+        | ({Feature.ENLARGE} if enlarges else set())
+        | ({Feature.COMPOSE} if composes else set()),
         ignores=trained.ignores,
         sampling=_few_steps.set_few_steps(weight, sampling, _few_steps.UNET_TRAININGS),
         sizes=_clip.build_clip_sizes(side),
         has_vae=_clip.has_vae(weight),
         problem=_clip.find_problem(weight),
-        note=f"A demonstration model for single everyday objects, {drawn}." if embedded else "",
+        note=f"A demonstration model for everyday objects, {drawn}." if embedded else "",
     )
 
 

@@ -3,7 +3,7 @@ ends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from PIL import Image
@@ -13,6 +13,7 @@ from studio.core.request import GenerationRequest, Saving
 from studio.core.task import Task
 from studio.pipelines.control.control_tasks import convert_to_units, find_control_files
 from studio.pipelines.run import memory_and_speed
+from studio.pipelines.run.composed_drawing import plan_drawing
 from studio.pipelines.run.detailing import Detailing
 from studio.pipelines.run.diffusion import Progress
 from studio.pipelines.run.formula_table import ADAPTIVE_FORMULAS
@@ -20,7 +21,6 @@ from studio.pipelines.run.image_to_image import Editing
 from studio.pipelines.run.oom_fallbacks import OomFallbacks
 from studio.pipelines.run.prepared_run import PassRunner
 from studio.pipelines.run.run_plan import Resources
-from studio.pipelines.run.text_to_image import Drawing
 from studio.pipelines.upscale.creative_upscale import CreativeUpscale
 
 
@@ -81,6 +81,9 @@ class Rendering:
 def _plan_work(resources: Resources, request: GenerationRequest, runs: PassRunner) -> Work:
     if request.task is Task.DETAIL:
         return Detailing(resources, request, runs)
-    kinds: dict[Task, type[Drawing | CreativeUpscale]] = {Task.TXT2IMG: Drawing, Task.UPSCALE: CreativeUpscale}
-    drawn: Work = kinds.get(request.task, Editing)(resources, request, runs)
+    kinds: dict[Task, Callable[[Resources, GenerationRequest, PassRunner], Work]] = {
+        Task.TXT2IMG: plan_drawing,
+        Task.UPSCALE: CreativeUpscale,
+    }
+    drawn = kinds.get(request.task, Editing)(resources, request, runs)
     return Detailing(resources, request, runs, drawn) if request.detailers else drawn

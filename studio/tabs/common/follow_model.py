@@ -14,7 +14,18 @@ from studio.tabs.common.choices import CUSTOM_SIZE, list_schedule_choices, list_
 from studio.tabs.common.events import Updates
 from studio.tabs.common.form import Form
 
-FOLLOWERS = ("size", "width", "height", "steps", "guidance", "sampler", "schedule", "hires_sampler", "enlarge")
+FOLLOWERS = (
+    "size",
+    "width",
+    "height",
+    "steps",
+    "guidance",
+    "sampler",
+    "schedule",
+    "hires_sampler",
+    "enlarge",
+    "compose",
+)
 _SIZE = ("size", "width", "height")
 GetSize = Callable[[Model], tuple[int, int] | None]  # the size that something else than the model asks for
 

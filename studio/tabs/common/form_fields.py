@@ -71,12 +71,14 @@ def build_size_fields(model: Model, prefix: str = "") -> dict[str, Component]:
     return {"size": preset, "width": wide, "height": high}
 
 
-def build_enlarge_field(model: Model) -> dict[str, Component]:
-    """Whether the model's own network enlarges the image; for models that bring one."""
-    spec = get_field(REQUEST_FIELDS, "enlarge")
-    box = build_widget(spec, context=FieldContext(model=model))
-    box.visible = Feature.ENLARGE in model.features
-    return {spec.form_name: box}
+def build_result_fields(model: Model) -> dict[str, Component]:
+    """Whether the model's own network enlarges the image, and whether several things are composed; each for models that
+    can."""
+    fields: dict[str, Component] = {}
+    for spec in select_fields(REQUEST_FIELDS, Group.ENLARGE):
+        fields[spec.form_name] = box = build_widget(spec, context=FieldContext(model=model))
+        box.visible = spec.feature in model.features
+    return fields
 
 
 def build_sampling_fields(

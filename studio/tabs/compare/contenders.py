@@ -105,7 +105,7 @@ def _build_request(studio: Studio, prompt: str, name: str, seed: object) -> Gene
     model = studio.engine.model(name)
     takes_seed = Feature.SEED in model.features
     wanted = {"model": model.id, "prompt": prompt, "seed": seed if takes_seed else None}
-    return parse_request({**wanted, "enlarge": model.sampling.enlarge})
+    return parse_request({**wanted, "enlarge": model.sampling.enlarge, "compose": model.sampling.compose})
 
 
 def _read_prompt(values: Values) -> str:

@@ -1,0 +1,216 @@
+"""Images of several things, each drawn by itself: who can, what is asked, where things stand, what comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from studio.api.dialects.fit_request import fit_to_model
+from studio.core.errors import InvalidRequest
+from studio.core.feature import Feature
+from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
+from studio.core.infotext import format_infotext
+from studio.core.model import Model, Sampling
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+from studio.core.weights import WeightFile, WeightKind
+from studio.engine.models.fallback_request import adapt
+from studio.pipelines.catalog.model_folders import read_vocabulary
+from studio.pipelines.families import sd15
+from studio.pipelines.run.scene_layout import Spot, place_things, put_together
+from studio.prompting.scene import Arrangement, Scene, Thing
+from studio.tabs.common.form_values import read_form, write_form
+from tests.local_models import EMBEDDED, FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
+from tests.tiny_models import make_tiny_sd15
+
+KNOWS_ONE = Model(
+    id="one",
+    title="One",
+    family="x",
+    tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG}),
+    sampling=Sampling(compose=True),
+)
+PLAIN = Model(id="plain", title="Plain", family="x", features=KNOWS_ONE.features - {Feature.COMPOSE})
+_NAMES = (spec.form_name for spec in (*REQUEST_FIELDS, *HIRES_FIELDS))
+FRESH_FORM = MappingProxyType(dict.fromkeys(_NAMES) | write_form(GenerationRequest()))
+WHITE, RED, BLUE = (255, 255, 255), (220, 30, 30), (40, 80, 220)
+
+
+class DescribedCatalog(FolderCatalog):
+    """Given folders, described as their family describes them."""
+
+    def models(self) -> tuple[Model, ...]:
+        return tuple(sd15.PIPELINE.describe(file) for file in self.weights())
+
+
+def describe(folder: Path) -> Model:
+    return sd15.PIPELINE.describe(
+        WeightFile(name=folder.name, kind=WeightKind.CHECKPOINT, path=folder, bytes=1, family="sd15")
+    )
+
+
+def make_scene(*scales: float, arrangement: Arrangement = Arrangement.FREE) -> Scene:
+    return Scene(tuple((Thing(f"thing {number}", scale),) for number, scale in enumerate(scales)), arrangement)
+
+
+def make_disc(colour: tuple[int, int, int], ground: tuple[int, int, int] = WHITE, side: int = 64) -> Image.Image:
+    """A disc of one colour in the middle of an image."""
+    rows, columns = np.mgrid[:side, :side]
+    inside = (rows - side / 2) ** 2 + (columns - side / 2) ** 2 < (side * 0.35) ** 2
+    return Image.fromarray(np.where(inside[..., None], colour, ground).astype(np.uint8))
+
+
+def count_colour(image: Image.Image, colour: tuple[int, int, int]) -> int:
+    """Pixels near a colour."""
+    return int((np.abs(np.asarray(image, float) - colour).max(-1) < 60).sum())
+
+
+def test_the_model_that_ships_names_what_it_knows_and_asks_for_it() -> None:
+    model = describe(EMBEDDED)
+    assert Feature.COMPOSE in model.features
+    assert model.sampling.compose
+    vocabulary = read_vocabulary(EMBEDDED)
+    assert vocabulary is not None
+    assert {"cat", "red apple", "slice of pizza"} <= vocabulary.names
+    assert vocabulary.places["in the sea"] == "on a blue background"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("text", [None, "[]", "{", '{"names": "cat"}', '{"names": ["cat"], "places": []}'])
+def test_a_folder_without_a_list_of_names_does_not_compose(tmp_path: Path, text: str | None) -> None:
+    make_tiny_sd15(tmp_path / "tiny")
+    if text is not None:
+        (tmp_path / "tiny" / "things.json").write_text(text)
+    model = describe(tmp_path / "tiny")
+    assert Feature.COMPOSE not in model.features
+    assert not model.sampling.compose
+    with pytest.raises(InvalidRequest, match="composing"):
+        model.check(GenerationRequest(model="tiny", compose=True))
+
+
+def test_only_txt2img_composes() -> None:
+    KNOWS_ONE.check(GenerationRequest(compose=True))
+    with pytest.raises(InvalidRequest, match="only available for txt2img"):
+        KNOWS_ONE.check(GenerationRequest(task=Task.IMG2IMG, source="it", compose=True))
+
+
+def test_a_recipe_that_says_nothing_of_it_is_not_composed_and_one_that_does_says_so() -> None:
+    assert not GenerationRequest.from_json({"prompt": "a cat and a dog", "seed": 0}).compose
+    assert write_form(GenerationRequest(seed=0))["compose"] is False
+    wanted = GenerationRequest(prompt="a cat and a dog", compose=True)
+    assert GenerationRequest.from_json(wanted.to_json()).compose
+    assert "Compose: True" in format_infotext(wanted, model=KNOWS_ONE, width=128, height=128, seed=1)
+
+
+def test_other_programs_have_their_prompts_composed_where_the_model_asks_for_it() -> None:
+    assert fit_to_model(GenerationRequest(prompt="a cat and a dog"), KNOWS_ONE)[0].compose
+    assert not fit_to_model(GenerationRequest(prompt="a cat and a dog"), PLAIN)[0].compose
+    assert not fit_to_model(GenerationRequest(task=Task.IMG2IMG, source="it"), KNOWS_ONE)[0].compose
+
+
+def test_a_form_asks_for_it_of_models_that_have_it_and_a_fallback_without_it_does_not() -> None:
+    ticked = {**FRESH_FORM, "compose": True}
+    assert read_form(ticked, KNOWS_ONE).compose
+    assert not read_form({**ticked, "compose": False}, KNOWS_ONE).compose
+    assert not read_form(ticked, PLAIN).compose
+    assert not adapt(GenerationRequest(model="one", compose=True), PLAIN).compose
+
+
+@pytest.mark.parametrize(
+    ("scene", "size", "expected"),
+    [
+        (make_scene(1, 1), (512, 512), [Spot(0, 128, 256), Spot(256, 128, 256)]),
+        (make_scene(1, 1), (256, 512), [Spot(0, 0, 256), Spot(0, 256, 256)]),
+        (make_scene(1, 1, arrangement=Arrangement.ROW), (256, 512), [Spot(0, 192, 128), Spot(128, 192, 128)]),
+        (make_scene(1, 1, arrangement=Arrangement.COLUMN), (512, 512), [Spot(128, 0, 256), Spot(128, 256, 256)]),
+        (make_scene(1, 1, 1), (512, 512), [Spot(0, 0, 256), Spot(256, 0, 256), Spot(128, 256, 256)]),
+        (make_scene(1, 0.5), (300, 300), [Spot(0, 50, 200), Spot(200, 150, 100)]),
+    ],
+)
+def test_things_stand_in_rows_as_large_as_they_fit(scene: Scene, size: tuple[int, int], expected: list[Spot]) -> None:
+    assert list(place_things(scene, *size)) == expected
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_no_two_things_share_a_place_and_none_leaves_the_image(count: int) -> None:
+    for width, height in ((512, 512), (704, 320), (256, 640)):
+        covered = np.zeros((height, width), int)
+        for spot in place_things(make_scene(*[1.0] * count), width, height):
+            assert min(spot.left, spot.top) >= 0
+            assert spot.left + spot.side <= width + 1
+            assert spot.top + spot.side <= height + 1
+            covered[spot.top + 1 : spot.top + spot.side - 1, spot.left + 1 : spot.left + spot.side - 1] += 1
+        assert covered.max() == 1
+
+
+def test_things_are_put_on_one_ground_without_a_seam() -> None:
+    images = [make_disc(RED, (60, 120, 228)), make_disc(BLUE, (60, 110, 215)), make_disc(RED, (64, 118, 232))]
+    spots = place_things(make_scene(1, 1, 1), 128, 128)
+    whole = np.asarray(put_together(images, spots, (128, 128)), float)
+    assert whole.shape == (128, 128, 3)
+    rims = [whole[spot.top : spot.top + 3, spot.left : spot.left + 64].reshape(-1, 3) for spot in spots]
+    assert np.ptp(np.concatenate([*rims, whole[70:, :20].reshape(-1, 3)]), axis=0).max() <= 1
+    assert np.abs(whole[32, 32] - RED).max() <= 1  # the things themselves keep their colours
+    assert np.abs(whole[0, 0] - (60, 120, 228)).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    backend, settings = make_local_pipelines(
+        tmp_path_factory.mktemp("composing"), DescribedCatalog({"embedded": EMBEDDED})
+    )
+    yield lambda *seeds, **changes: _draw(backend, RecordingContext(settings), seeds, changes)
+    backend.close()
+
+
+def _draw(backend: Any, ctx: RecordingContext, seeds: tuple[int, ...], changes: dict[str, Any]) -> Any:
+    request = make_request("embedded", count=len(seeds), **{"compose": True, "width": 128, "height": 128, **changes})
+    images = [one.image for one in backend.render(request, make_seeds(*seeds), ctx)]
+    assert ctx.steps[-1][0] == ctx.steps[-1][1]  # all steps were counted
+    return images
+
+
+@pytest.mark.torch
+def test_the_model_that_ships_draws_each_thing_of_a_pair_on_its_side(studio: Any) -> None:
+    (image,) = studio(0, prompt="a red apple and a blue car", steps=16, width=256, height=256)
+    left, right = image.crop((0, 0, 128, 256)), image.crop((128, 0, 256, 256))
+    assert count_colour(left, RED) > 800 > 200 > count_colour(right, RED)
+    assert count_colour(right, BLUE) > 400 > 100 > count_colour(left, BLUE)
+    (plain,) = studio(0, prompt="a red apple and a blue car", steps=16, width=256, height=256, compose=False)
+    assert plain.tobytes() != image.tobytes()
+
+
+@pytest.mark.torch
+def test_prompts_of_one_thing_give_the_same_pixels_as_without_it(studio: Any) -> None:
+    for prompt in ("a red apple", "a wizard and a cat", "a cat on a blue background, flat style"):
+        (composed,), (plain,) = studio(3, prompt=prompt), studio(3, prompt=prompt, compose=False)
+        assert composed.tobytes() == plain.tobytes(), prompt
+
+
+@pytest.mark.torch
+def test_a_composed_image_is_the_same_every_time_alone_and_among_others(studio: Any) -> None:
+    first, second = studio(1, 2, prompt="two stars")
+    (again,) = studio(2, prompt="two stars")
+    assert again.tobytes() == second.tobytes() != first.tobytes()
+    left, right = second.crop((0, 32, 64, 96)), second.crop((64, 32, 128, 96))
+    assert left.tobytes() != right.tobytes()
+
+
+@pytest.mark.torch
+def test_each_thing_is_what_it_is_by_itself_put_smaller(studio: Any) -> None:
+    (image,), (alone,) = studio(5, prompt="a cat and a dog"), studio(5, prompt="a cat", compose=False)
+    small = np.asarray(alone.resize((64, 64), Image.Resampling.LANCZOS), float)[8:-8, 8:-8]
+    assert np.abs(np.asarray(image, float)[40:88, 8:56] - small).mean() < 4
+
+
+@pytest.mark.torch
+def test_a_place_gives_the_ground_its_colour(studio: Any) -> None:
+    for prompt in ("a fish in the sea", "a fish and a crab in the sea"):
+        (image,) = studio(0, prompt=prompt, steps=16)
+        rim = np.asarray(image, float)[:4].reshape(-1, 3).mean(0)
+        assert rim[2] > rim[0] + 60, prompt
