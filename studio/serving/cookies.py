@@ -125,19 +125,29 @@ class Cookies:
 
     def read(self, value: str) -> User | None:
         """The user of the cookie, None when it is not one of ours or has expired."""
-        payload = self._parse_payload(value)
-        if payload is None:
+        found = self._find_login(value)
+        if found is None:
             return None
-        name, end, nonce = payload
+        user, name, end, nonce = found
         now = self._clock()
-        user = self._users.get(name) if end > now else None
         with self._lock:
-            if user is None or nonce in self._ended:
-                return None
             if not name.startswith(GUEST_PREFIX):
                 session = self._sessions.get(nonce) or self._note_session(nonce, name, end, "", "")
                 session.seen = now
         return user
+
+    def is_valid(self, value: str) -> bool:
+        """Whether somebody is logged in with this cookie. Unlike `read` it is no use of it."""
+        return self._find_login(value) is not None
+
+    def _find_login(self, value: str) -> tuple[User, str, float, str] | None:
+        """The user of the cookie and what it holds, while it is valid."""
+        payload = self._parse_payload(value)
+        user = self._users.get(payload[0]) if payload is not None and payload[1] > self._clock() else None
+        if payload is None or user is None:
+            return None
+        with self._lock:
+            return None if payload[2] in self._ended else (user, *payload)
 
     def end(self, value: str) -> None:
         """Log this cookie out, for good also when the studio is started again."""

@@ -36,6 +36,7 @@ from studio.core.user import GUEST_PREFIX, LOCAL_USER, User
 from studio.engine.api_tokens import SCOPE_RIGHTS, ApiTokens, TokenScope
 from studio.engine.audit import AuditEvent, AuditLog
 from studio.serving.cookies import COOKIE_NAME, Cookies
+from studio.serving.login_end import EndWithLogin
 from studio.serving.openid import OpenIdClient
 from studio.serving.openid_routes import OPENID_PATHS, add_openid_routes
 from studio.serving.response_headers import build_refusal
@@ -181,6 +182,10 @@ class LoginMiddleware:
                 send = _add_cookie(send, self._authenticator.cookies, user, scope, self._root)
         if user is not None:
             scope["user"] = user
+        cookies, cookie = self._authenticator.cookies, get_cookie(headers)
+        if user is not None and cookies.is_valid(cookie):
+            connection = EndWithLogin(scope, receive, send, functools.partial(cookies.is_valid, cookie))
+            receive, send = connection.receive, connection.send
         if user is not None or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
