@@ -8,7 +8,7 @@ WORKERS ?= 2
 # Bytecode is kept even where the environment says otherwise: reading all packages anew takes half a minute, in every
 # process that a test starts.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest
-DEALT := -n $(WORKERS) --dist loadfile
+DEALT := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 run:                  ## start the studio at http://127.0.0.1:7860 (ARGS="--port 8000" for flags)
 	@$(PYTHON) run.py $(ARGS)

@@ -7,12 +7,10 @@ import contextlib
 import functools
 import threading
 import types
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import anyio
 import gradio as gr
 import httpx
 from argon2 import PasswordHasher
@@ -36,8 +34,6 @@ from studio.serve import StudioApp, build_app, make_server, open_listener
 from studio.serving import users as users_module
 from studio.serving.openid import OpenIdClient
 from studio.serving.users import Users, save_user
-
-Result = TypeVar("Result")
 
 PASSWORDS = {"ann": "ann's own password", "bob": "bob's own password", "root": "the admin password"}
 # The real hash with little work: that of the studio, which test_login checks, takes 50 ms and 64 MiB for each password.
@@ -218,10 +214,3 @@ def wait_until(condition: Any, deadline: float = DEADLINE) -> None:
             return
         pause.wait(0.02)
     raise AssertionError("waited in vain")
-
-
-def run_apart(work: Callable[[], Awaitable[Result]]) -> Result:
-    """What `work` returns, in an event loop of a thread of its own: a browser test that ran before leaves a running
-    loop in this one."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(anyio.run, work).result()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from dialect_studio import DRAWING, encode, serve_dialects
@@ -17,7 +18,7 @@ from fakes import FakeBackend
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
-from serving import RunningStudio, run_apart, wait_until
+from serving import RunningStudio, wait_until
 from test_dialect_comfyui import GRAPH
 from whole_studio import serve_whole_studio
 
@@ -106,7 +107,7 @@ def draw_mcp(client: httpx.Client, model: str, source: bytes | None = None) -> I
         async with Client(transport) as assistant:
             return await assistant.call_tool("generate_image" if source is None else "edit_image", arguments)
 
-    return load(client.get(run_apart(work).structured_content["images"][0]["url"]).content)
+    return load(client.get(anyio.run(work).structured_content["images"][0]["url"]).content)
 
 
 DIALECTS = (draw_automatic1111, draw_openai, draw_comfyui, draw_mcp)

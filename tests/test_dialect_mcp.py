@@ -17,7 +17,7 @@ from fakes import draw_fake_image
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
-from serving import RunningStudio, run_apart, wait_until
+from serving import RunningStudio, wait_until
 
 from studio.api.dialects.mcp import endpoint
 from studio.core.events import Status
@@ -61,7 +61,7 @@ def call(served: RunningStudio, tool: str, token: str = "", **arguments: Any) ->
         async with connect(served, token) as client:
             return await client.call_tool(tool, arguments)
 
-    return run_apart(work)
+    return anyio.run(work)
 
 
 def test_ten_tools_have_typed_arguments(served: RunningStudio) -> None:
@@ -69,7 +69,7 @@ def test_ten_tools_have_typed_arguments(served: RunningStudio) -> None:
         async with connect(served) as client:
             return (await client.list_tools()).tools
 
-    tools = {tool.name: tool for tool in run_apart(work)}
+    tools = {tool.name: tool for tool in anyio.run(work)}
     assert set(tools) == TOOLS
     schema = tools["generate_image"].input_schema
     assert schema["required"] == ["prompt"]
@@ -102,7 +102,7 @@ def test_progress_grows_with_the_steps(served: RunningStudio) -> None:
         async with connect(served) as client:
             await client.call_tool("generate_image", {"prompt": "a red apple", "count": 4}, progress_callback=listen)
 
-    run_apart(work)
+    anyio.run(work)
     assert told == sorted(set(told))
     assert told
 
@@ -154,7 +154,7 @@ def test_images_are_resources_of_their_owner(served: RunningStudio) -> None:
         async with connect(served) as client:
             return await client.read_resource(f"easel://images/{made}")
 
-    (content,) = run_apart(work).contents
+    (content,) = anyio.run(work).contents
     assert base64.b64decode(content.blob).startswith(b"\x89PNG")
 
 
@@ -166,7 +166,7 @@ def test_a_call_that_is_given_up_stops_its_job(tmp_path: Path) -> None:
                 with anyio.move_on_after(2):
                     await client.call_tool("generate_image", {"prompt": "a red apple"})
 
-        run_apart(work)
+        anyio.run(work)
         (job,) = served.studio.engine.jobs(LOCAL_USER)
         wait_until(lambda: job.stop_reason is not None)
         served.backend.release(10)

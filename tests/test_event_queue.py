@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +122,4 @@ def test_an_idle_queue_is_looked_at_once_and_ends_when_another_thread_closes_it(
         closing.join()
         return looks
 
-    # In a thread of its own: a browser test that ran before leaves a running loop in this one.
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(asyncio.run, idle()).result(DEADLINE) == 1
+    assert asyncio.run(asyncio.wait_for(idle(), DEADLINE)) == 1

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -177,8 +176,7 @@ def test_a_small_answer_does_not_wait_for_an_acknowledgement() -> None:
             writer.close()
         return option
 
-    with ThreadPoolExecutor(1) as thread:  # where no loop can be running
-        assert thread.submit(asyncio.run, read_option()).result()
+    assert asyncio.run(read_option())
 
 
 @pytest.mark.parametrize("settings", [{"host": "0.0.0.0"}, {"share": True}])

@@ -1,5 +1,5 @@
 """The fixtures of the page tests."""
 
-from opening import browser, opener, shared, stack
+from opening import browser, launched, opener, shared, stack
 
-__all__ = ["browser", "opener", "shared", "stack"]
+__all__ = ["browser", "launched", "opener", "shared", "stack"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,16 @@ TIMEOUT_MS = 60_000  # ms that any expectation waits
 BROKEN_OFF = ("AbortError:", "Connection errored out.")  # by a reload
 
 
+@dataclass(frozen=True)
+class Launched:
+    """The browser of this process, and the event loop that Playwright follows it in."""
+
+    browser: Browser
+    loop: asyncio.AbstractEventLoop
+
+
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def launched() -> Iterator[Launched]:
     if CHROMIUM is None:
         if os.environ.get("CI") == "true":
             pytest.fail("there is no Chromium, and CI must have one")
@@ -46,9 +56,20 @@ def browser() -> Iterator[Browser]:
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield opened
-        opened.close()
+        found = Launched(playwright.chromium.launch(executable_path=CHROMIUM, args=flags), asyncio.get_running_loop())
+        asyncio._set_running_loop(None)
+        yield found
+        asyncio._set_running_loop(found.loop)
+        found.browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser(launched: Launched) -> Iterator[Browser]:
+    """The browser. Playwright marks its loop as one that runs; it is so within this file alone, since other tests of
+    this process run loops of their own."""
+    asyncio._set_running_loop(launched.loop)
+    yield launched.browser
+    asyncio._set_running_loop(None)
 
 
 class BrowserWindow:
@@ -130,7 +151,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 class SharedStudios:
-    """Running studios for the tests of a file that change nothing in them."""
+    """Running studios for the tests of a file that keep nothing in them but images."""
 
     def __init__(self, browser: Browser, stack: ExitStack, make_folder: Callable[[str], Path]) -> None:
         self._browser, self._stack, self._make_folder = browser, stack, make_folder
@@ -153,29 +174,36 @@ class Opener:
     """Serves a studio and opens windows on it; all is closed when the test ends."""
 
     def __init__(self, browser: Browser, stack: ExitStack, folder: Path, shared: SharedStudios | None = None) -> None:
-        self._browser, self._stack, self._folder, self._shared = browser, stack, folder, shared
+        self.folder = folder
+        self._browser, self._stack, self._shared = browser, stack, shared
 
     def serve(self, *fakes: Model, held: bool = False, users: bool = False, **settings: Any) -> RunningStudio:
         """A studio that draws fakes, step by step when `held`; `fakes` are its models, by default FAKE_MODEL."""
-        store, backend = _make_pipelines(self._folder / "models"), FakeBackend(*(fakes or (FAKE_MODEL,)), held=held)
+        store, backend = _make_pipelines(self.folder / "models"), FakeBackend(*(fakes or (FAKE_MODEL,)), held=held)
         return self._serve(backend, store, users=users, **{"default_model": "fake", **settings})
 
     def share(self, *fakes: Model, **settings: Any) -> RunningStudio:
-        """As `serve`, for a test that changes nothing in the studio: others may have used it, and will."""
-        return self._find_shared(repr((fakes, settings)), lambda opener: opener.serve(*fakes, **settings))
+        """As `serve`, for a test that keeps nothing in the studio but images: others may have made some in it, and
+        will. What its fake has seen of them is forgotten."""
+        return self.share_as(repr((fakes, settings)), lambda opener: opener.serve(*fakes, **settings))
 
     def share_social(self) -> RunningStudio:
         """As `serve_social`, for such a test."""
-        return self._find_shared("social", Opener.serve_social)
+        return self.share_as("social", Opener.serve_social)
 
-    def _find_shared(self, key: str, serve: Callable[[Opener], RunningStudio]) -> RunningStudio:
+    def share_as(self, key: str, serve: Callable[[Opener], RunningStudio]) -> RunningStudio:
+        """What `serve` serves, for such tests: once for all of a file that name the same `key`."""
         assert self._shared is not None, "only the fixture's opener shares studios"
-        return self._shared.find(key, serve)
+        served = self._shared.find(key, serve)
+        for backend in served.backend if isinstance(served.backend, list) else [served.backend]:
+            if isinstance(backend, FakeBackend):
+                backend.seen.clear()
+        return served
 
     def serve_social(self) -> RunningStudio:
         """A studio with platform formats and templates; `backend` is the fake that draws and enlarges."""
-        social, painter, backends = make_social_parts(self._folder)
-        store = _make_pipelines(self._folder / "models")
+        social, painter, backends = make_social_parts(self.folder)
+        store = _make_pipelines(self.folder / "models")
         served = self._serve(backends, store, social=social, default_model="fake")
         served.backend = painter
         return served
@@ -183,23 +211,23 @@ class Opener:
     def serve_embedded(self) -> RunningStudio:
         """A studio with the model that ships, wired as the program wires it."""
         store = _make_pipelines(EMBEDDED.parent, discover("studio.pipelines.families", "PIPELINE"))
-        return self._serve(store, store, models_dir=EMBEDDED.parent, preview_interval=0.1)
+        return self._serve(store, store, models_dir=EMBEDDED.parent, preview_interval=0.1, accelerator="none")
 
     def serve_with(self, *backends: Any, **settings: Any) -> RunningStudio:
         """A studio over several backends, the first of which has the model "fake"."""
         return self._serve(
-            list(backends), _make_pipelines(self._folder / "models"), **{"default_model": "fake", **settings}
+            list(backends), _make_pipelines(self.folder / "models"), **{"default_model": "fake", **settings}
         )
 
     def serve_formats(self) -> RunningStudio:
         """A studio that makes the real platform formats of what it is given, and draws fakes."""
-        social, backend = real_parts(self._folder)
+        social, backend = real_parts(self.folder)
         return self._serve(
-            [FakeBackend(), backend], _make_pipelines(self._folder / "models"), default_model="fake", social=social
+            [FakeBackend(), backend], _make_pipelines(self.folder / "models"), default_model="fake", social=social
         )
 
     def _serve(self, backend: Any, store: LocalPipelines, **options: Any) -> RunningStudio:
-        studio = serve_studio(self._folder, backend=backend, page=mount, models=store, **options)
+        studio = serve_studio(self.folder, backend=backend, page=mount, models=store, **options)
         return self._stack.enter_context(studio)
 
     def open_window(self, served: RunningStudio, *, user: str = "", **options: Any) -> BrowserWindow:

@@ -27,17 +27,21 @@ from tests.foreign_images import A1111, make_png_with_chunks
 pytestmark = pytest.mark.browser
 
 
-def opened(opener: Opener, folder: Path, **options: object) -> tuple[RunningStudio, BrowserWindow, Page]:
-    """The tab over upscalers and finishing, and a fake that draws."""
-    models = folder / "models"
+def serve_extras(opener: Opener) -> RunningStudio:
+    """Upscalers and finishing, and a fake that draws."""
+    models = opener.folder / "models"
     unpack_upscalers(models)
     settings = Settings(models_dir=models, device="cpu")
     catalog = Catalog(models, (), models / ".cache")
     local = LocalPipelines(lambda: settings, catalog, None, None)  # type: ignore[arg-type]
     enhancers = Enhancers(catalog, models, local.resources)
-    served = opener.serve_with(
-        FakeBackend(FAKE_MODEL), enhancers, FinishingBackend(Fonts(folder / "fonts")), device="cpu"
-    )
+    finishing = FinishingBackend(Fonts(opener.folder / "fonts"))
+    return opener.serve_with(FakeBackend(FAKE_MODEL), enhancers, finishing, device="cpu")
+
+
+def opened(opener: Opener, **options: object) -> tuple[RunningStudio, BrowserWindow, Page]:
+    """The tab, in a studio that all tests of this file share."""
+    served = opener.share_as("extras", serve_extras)
     window = opener.open_window(served, **options)
     window.open()
     window.tab("Extras")
@@ -74,7 +78,7 @@ def only(page: Page, *steps: str) -> None:
 
 
 def test_real_esrgan_enlarges_and_before_lies_over_after(opener: Opener, tmp_path: Path) -> None:
-    _, window, page = opened(opener, tmp_path)
+    _, window, page = opened(opener)
     choose(page, photo(tmp_path))
     expect(page.locator("#ext-step-upscale")).to_contain_text("realesr")
     generate(window)
@@ -91,7 +95,7 @@ def test_real_esrgan_enlarges_and_before_lies_over_after(opener: Opener, tmp_pat
 
 
 def test_a_chain_is_saved_and_used_after_txt2img(opener: Opener, tmp_path: Path) -> None:
-    served, window, page = opened(opener, tmp_path)
+    served, window, page = opened(opener)
     choose(page, photo(tmp_path), photo(tmp_path, "again.png", 48))
     only(page, "Finish")
     page.click("#ext-derivatives button")
@@ -125,7 +129,7 @@ def test_a_chain_is_saved_and_used_after_txt2img(opener: Opener, tmp_path: Path)
 
 
 def test_hidden_text_goes_in_and_is_read_back(opener: Opener, tmp_path: Path) -> None:
-    _, window, page = opened(opener, tmp_path)
+    _, window, page = opened(opener)
     choose(page, photo(tmp_path, side=256))
     only(page, "Finish")
     page.click("#ext-marking button")
@@ -140,7 +144,7 @@ def test_hidden_text_goes_in_and_is_read_back(opener: Opener, tmp_path: Path) ->
 
 
 def test_settings_of_another_program_go_to_txt2img(opener: Opener, tmp_path: Path) -> None:
-    _, _, page = opened(opener, tmp_path)
+    _, _, page = opened(opener)
     page.click("button[role=tab]:has-text('Image info')")
     path = tmp_path / "fox.png"
     path.write_bytes(make_png_with_chunks(parameters=A1111))
@@ -153,7 +157,7 @@ def test_settings_of_another_program_go_to_txt2img(opener: Opener, tmp_path: Pat
 
 
 def test_a_phone_shows_all_without_scrolling_sideways(opener: Opener, tmp_path: Path) -> None:
-    _, window, page = opened(opener, tmp_path, viewport={"width": 390, "height": 844}, has_touch=True)
+    _, window, page = opened(opener, viewport={"width": 390, "height": 844}, has_touch=True)
     choose(page, photo(tmp_path))
     only(page, "Upscale", "Finish")
     page.click("#ext-derivatives button")

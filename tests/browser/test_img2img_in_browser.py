@@ -54,7 +54,7 @@ DROP = """([selector, data]) => {
 
 def opened(opener: Opener, **options: object) -> tuple[RunningStudio, BrowserWindow, Page]:
     """The tab, with one model that does nearly everything and a preprocessor."""
-    served = opener.serve(PAINTER, EDGES, WORDS)
+    served = opener.share(PAINTER, EDGES, WORDS)
     window = opener.open_window(served, **options)
     page = window.open()
     window.tab("Img2Img")
@@ -342,7 +342,7 @@ def test_a_map_is_shown_and_taken_as_control_image(opener: Opener, tmp_path: Pat
 
 
 def test_a_result_is_sent_on_and_tells_where_it_came_from(opener: Opener) -> None:
-    served = opener.serve(PAINTER, EDGES)
+    served = opener.share(PAINTER, EDGES, WORDS)
     window = opener.open_window(served)
     page = window.open()
     page.fill("#prompt textarea", "a red apple")

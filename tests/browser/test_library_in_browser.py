@@ -27,7 +27,7 @@ from studio.library.database import Database
 pytestmark = pytest.mark.browser
 API = "/api/image-studio"
 PROMPTS = ("a castle at night", "a castle by day", "a lighthouse in fog", "a red apple", "a green apple")
-MANY = 100_000
+MANY = 20_000
 FOREIGN = 600  # images of another program
 
 
@@ -454,7 +454,7 @@ def test_a_folder_of_another_program_is_imported_with_its_progress(opener: Opene
     library.expect_count(f"{FOREIGN} images")
 
 
-def test_a_hundred_thousand_images_are_scrolled_with_a_few_on_the_page(opener: Opener, tmp_path: Path) -> None:
+def test_many_thousands_of_images_are_scrolled_with_a_few_on_the_page(opener: Opener, tmp_path: Path) -> None:
     (tmp_path / "outputs").mkdir()
     database = Database(tmp_path / "outputs" / "library.db")
     add_many(database, MANY)
@@ -465,9 +465,9 @@ def test_a_hundred_thousand_images_are_scrolled_with_a_few_on_the_page(opener: O
     page.route("**/thumbnail", lambda route: route.fulfill(status=204))  # these rows have no files
     library.window.open()
     library.window.tab("Library")
-    library.expect_count("100,000 images")
+    library.expect_count("20,000 images")
     seen: set[str] = set()
-    while len(seen) < 2000:
+    while len(seen) < 600:
         page.evaluate("document.querySelector('.lib-grid').scrollBy(0, 900)")
         page.wait_for_function("() => !document.querySelector('.lib-loading')")
         shown = page.locator(".lib-cell").evaluate_all("cells => cells.map((cell) => cell.dataset.id)")
@@ -477,7 +477,7 @@ def test_a_hundred_thousand_images_are_scrolled_with_a_few_on_the_page(opener: O
     selected = page.locator(".lib-cell[aria-selected=true]")
     chosen, before = selected.get_attribute("data-id"), selected.bounding_box()
     library.make_images(*PROMPTS)
-    library.expect_count("100,005 images")
+    library.expect_count("20,005 images")
     library.expect_selected(1)
     assert selected.get_attribute("data-id") == chosen
     after = selected.bounding_box()
@@ -485,10 +485,10 @@ def test_a_hundred_thousand_images_are_scrolled_with_a_few_on_the_page(opener: O
     assert after
     assert abs(after["y"] - before["y"]) <= before["height"] + 10
     library.search("is:favourite")
-    library.expect_count("10,000 images")
+    library.expect_count("2,000 images")
     library.search("500")
-    library.expect_count("100 images")
+    library.expect_count("20 images")
     page.locator(".lib-grid").press("Control+a")
-    library.expect_selected(100)
+    library.expect_selected(20)
     page.click(".lib-bulk [aria-label='5 stars']")
-    expect(page.locator(".lib-notice")).to_contain_text("100 images rated.")
+    expect(page.locator(".lib-notice")).to_contain_text("20 images rated.")

@@ -22,7 +22,7 @@ OVER = "#result .zone-overlay"
 
 @pytest.fixture
 def opened(opener: Opener) -> tuple[RunningStudio, BrowserWindow, Page]:
-    served = opener.serve_social()
+    served = opener.share_social()
     window = opener.open_window(served)
     return served, window, window.open()
 
@@ -49,7 +49,7 @@ def test_a_image_is_made_for_a_format_with_its_zones_over_it(
     expect(page.locator("#for-note")).to_contain_text("Cut to 1080 × 1920")
     generate(window, "a red apple")
     assert [request.task for request, _ in served.backend.seen] == [Task.TXT2IMG, Task.UPSCALE]
-    (asset,) = served.studio.engine.assets(LOCAL_USER, 9)
+    asset = served.studio.engine.assets(LOCAL_USER, 1)[0]
     assert Image.open(asset.path).size == (1080, 1920)
     over, shown = page.locator(OVER), page.locator("#result img.shown")
     expect(over).to_be_visible()
@@ -118,7 +118,7 @@ def test_a_changed_image_is_made_for_a_format(
     expect(page.locator("#i2i-own-size input")).to_be_checked()
     page.click("#i2i-generate")
     page.wait_for_selector('#i2i-result .result[data-status="finished"]')
-    (asset,) = served.studio.engine.assets(LOCAL_USER, 9)
+    asset = served.studio.engine.assets(LOCAL_USER, 1)[0]
     assert Image.open(asset.path).size == (1000, 1500)
     expect(page.locator("#i2i-result .zone-overlay")).to_be_visible()
     page.click('#i2i-result [data-act="compare"]')
@@ -146,7 +146,7 @@ def test_a_template_is_found_filled_in_and_used(opened: tuple[RunningStudio, Bro
     expect(page.locator("#steps input[type=number]")).to_have_value("30")
     page.click("#generate")
     window.wait_for_status("finished")
-    (asset,) = served.studio.engine.assets(LOCAL_USER, 9)
+    asset = served.studio.engine.assets(LOCAL_USER, 1)[0]
     assert (asset.width, asset.height) == (1080, 1350)
     assert window.complaints == []
 
@@ -178,7 +178,7 @@ def test_own_templates_are_saved_taken_in_and_deleted(
 
 @pytest.mark.parametrize("width", [390, 1440])
 def test_the_folds_do_not_scroll_sideways(opener: Opener, width: int) -> None:
-    window = opener.open_window(opener.serve_social(), viewport={"width": width, "height": 844})
+    window = opener.open_window(opener.share_social(), viewport={"width": width, "height": 844})
     page = window.open()
     page.click("#templates > button")
     page.click("#make-for > button")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_every_line_of_a_file_becomes_an_image(opener: Opener) -> None:
-    served = opener.serve()
+    served = opener.share()
     window = opener.open_window(served)
     page = window.open()
     page.fill("#prompt textarea", "oil painting")
@@ -65,7 +65,7 @@ def test_stopping_one_of_a_list_stops_those_behind_it(opener: Opener) -> None:
 
 
 def test_forever_goes_on_until_it_is_switched_off(opener: Opener) -> None:
-    served = opener.serve()
+    served = opener.share()
     window = opener.open_window(served)
     page = window.open()
     page.fill("#prompt textarea", "a pear")

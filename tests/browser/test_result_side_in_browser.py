@@ -30,7 +30,7 @@ def find_shown_id(page: Page) -> str:
 
 
 def test_the_result_stays_in_view_while_the_form_scrolls(opener: Opener) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.open()
     page.click("button:has-text('Advanced')")
     page.click("button:has-text('Hires fix')")
@@ -79,7 +79,7 @@ def test_a_recent_image_is_shown_again_with_its_settings(opener: Opener) -> None
 
 
 def test_keys_act_on_the_shown_image(opener: Opener) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.open()
     generate(window, "a pear", count=3)
     expect(page.locator("#result .heart")).to_be_visible()
@@ -105,7 +105,7 @@ def test_keys_act_on_the_shown_image(opener: Opener) -> None:
 
 
 def test_letters_typed_into_a_prompt_are_no_shortcuts(opener: Opener) -> None:
-    window = opener.open_window(opener.serve())
+    window = opener.open_window(opener.share())
     page = window.open()
     generate(window, "a pear")
     page.click("#prompt textarea")
@@ -136,7 +136,7 @@ def test_a_deleted_image_goes_to_the_trash_and_comes_back_by_undo(opener: Opener
 
 
 def test_a_click_enlarges_the_shown_image(opener: Opener) -> None:
-    window = opener.open_window(opener.serve_social())
+    window = opener.open_window(opener.share_social())
     page = window.open()
     generate(window, "a pear")
     width = int(page.locator("#result .frame").get_attribute("data-width") or 0)
@@ -150,7 +150,7 @@ def test_a_click_enlarges_the_shown_image(opener: Opener) -> None:
 
 
 def test_what_is_below_an_image_can_be_hit_by_a_finger(opener: Opener) -> None:
-    window = opener.open_window(opener.serve(), viewport={"width": 390, "height": 844}, has_touch=True)
+    window = opener.open_window(opener.share(), viewport={"width": 390, "height": 844}, has_touch=True)
     page = window.open()
     generate(window, "a pear", count=2)
     expect(page.locator("#result .heart")).to_be_visible()
