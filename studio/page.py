@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from gradio import themes
 from gradio.components import Component
 from starlette.routing import Mount
@@ -28,7 +28,7 @@ from studio.serving.page_head import (
     render_preloads,
     render_styles,
 )
-from studio.serving.page_language import PageLanguage, build_text_scripts
+from studio.serving.page_language import PageLanguage, build_text_scripts, build_texts_router
 from studio.serving.page_styles import scope_styles
 from studio.tabs.common import choice_lists, form_check, lora_cards, model_groups
 from studio.tabs.common import image_routes as images
@@ -164,7 +164,8 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         model_groups.build_groups_router,
         lora_cards.build_lora_router,
     ):
-        app.include_router(build_router(studio))
+        app.include_router(build_router(studio), dependencies=[Depends(language.use_for_request)])
+    app.include_router(build_texts_router(), dependencies=[Depends(language.use_for_request)])
     for tab in list_tabs():
         router = tab.build_router(studio) if tab.build_router is not None else None
         if router is not None:

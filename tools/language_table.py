@@ -11,9 +11,10 @@ from typing import Any
 from studio.core.settings import Settings
 from studio.engine.settings_store import SettingsStore
 from studio.page import build_page
-from studio.tabs.common.languages import Languages, use_texts
+from studio.tabs.common.languages import Languages, read_messages, use_texts
 from studio.tabs.common.translated_page import NUMBERED, translate_components
 from studio.wiring import build_studio
+from tools.message_templates import list_messages
 from tools.provider_tables import replace_tables
 
 PAGE = Path(__file__).parent.parent / "docs" / "page.md"
@@ -103,12 +104,14 @@ def _list_wholes(components: Iterable[Mapping[str, Any]]) -> set[str]:
 
 def _render_table(components: list[Mapping[str, Any]]) -> str:
     languages, names, scripts = Languages(), list_names(components), list_script_texts()
-    rows = ["| language | labels and buttons | texts of scripts | texts in all |", "|---|---|---|---|"]
-    rows.append(f"| English | {len(names)} | {len(scripts)} | all |")
+    messages = set(list_messages())
+    rows = ["| language | labels and buttons | texts of scripts | messages | texts in all |", "|---|---|---|---|---|"]
+    rows.append(f"| English | {len(names)} | {len(scripts)} | {len(messages)} | all |")
     for code in languages.codes:
-        texts = languages.get_texts(code)
-        shares = (f"{len(known & texts.keys()) / len(known):.0%}" for known in (names, scripts))
-        rows.append(f"| {NAMES[code]} (`{code}`) | {' | '.join(shares)} | {len(texts)} |")
+        texts, said = languages.get_texts(code), read_messages(code)
+        kinds = ((names, texts), (scripts, texts), (messages, said))
+        shares = (f"{len(wanted & known.keys()) / len(wanted):.0%}" for wanted, known in kinds)
+        rows.append(f"| {NAMES[code]} (`{code}`) | {' | '.join(shares)} | {len(texts) + len(said)} |")
     return "\n".join(rows)
 
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import Annotated
 
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from studio.api.rights import needs
+from studio.api.schemas import StrictModel
 from studio.core.field_spec import AUTOMATIC, NONE, SAME_AS_FIRST
+from studio.core.rights import Right
 from studio.core.settings import BROWSER_LANGUAGE
-from studio.tabs.common.languages import Languages, Texts
+from studio.tabs.common.languages import Languages, Texts, translate_message, use_texts
 from studio.tabs.common.translated_page import translate_page
 
+MAX_TEXTS, MAX_TEXT_CHARS = 8, 2000  # that a script asks for at once
 _HEAD_END = "</head>"
 _ACCEPTED = "accept-language"
 _LIST_TEXTS = (AUTOMATIC, NONE, SAME_AS_FIRST)  # choices that the server hands to scripts
@@ -41,6 +49,12 @@ def _render_texts(texts: Texts) -> bytes:
     return f"window.easelTexts = {json.dumps(texts, ensure_ascii=False)};\n".encode()
 
 
+class MessagesBody(StrictModel):
+    """Messages of the studio in English, as its answers have them."""
+
+    texts: list[Annotated[str, Field(max_length=MAX_TEXT_CHARS)]] = Field(max_length=MAX_TEXTS)
+
+
 class PageLanguage:
     """Says what a visitor is shown. `get_wanted` reads the setting, `get_address` gives the address of one of the
     page's scripts."""
@@ -55,6 +69,11 @@ class PageLanguage:
     def find_texts(self, headers: Mapping[str, str]) -> Texts:
         """The catalog for a request with these headers, whose names are in lower case."""
         return self._languages.get_texts(self._choose(headers))
+
+    async def use_for_request(self, request: Request) -> AsyncIterator[None]:
+        """A dependency of routes that only the page calls: they answer in the language of the visitor."""
+        with use_texts(self.find_texts(request.headers)):
+            yield
 
     def change_page(self, headers: Mapping[str, str], page: str) -> str:
         """The HTML of the page in the language of the request; as it is in English, unless a browser would mix that
@@ -71,3 +90,14 @@ class PageLanguage:
 
     def _choose(self, headers: Mapping[str, str]) -> str:
         return self._languages.choose(self._get_wanted(), headers.get(_ACCEPTED, ""))
+
+
+def build_texts_router() -> APIRouter:
+    """The route by which scripts show messages of the HTTP API, which is English, in the language of the visitor."""
+    router = APIRouter(prefix="/page", include_in_schema=False, dependencies=[needs(Right.USE)])
+
+    @router.post("/texts")
+    def translate_texts(body: MessagesBody) -> dict[str, list[str]]:
+        return {"texts": [translate_message(text) for text in body.texts]}
+
+    return router

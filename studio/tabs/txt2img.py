@@ -34,7 +34,7 @@ from studio.tabs.common.choices import CUSTOM_SIZE, list_schedule_choices
 from studio.tabs.common.control_values import read_units, write_units
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.detailer_fields import build_detailer_accordion
-from studio.tabs.common.events import UNQUEUED, Updates, show_errors
+from studio.tabs.common.events import UNQUEUED, Updates, show_errors, show_info, show_warning
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_guide import FormGuide
 from studio.tabs.common.form_values import parse_request, read_form, write_form
@@ -228,7 +228,7 @@ def _fill_form(studio: Studio, view: TabView, wanted: GenerationRequest, passed_
         model = studio.engine.model(wanted.model)
     except UnknownModel as error:
         del values["model"]
-        gr.Warning(f"{error.message} The selected model is kept.", title="Model not installed")
+        show_warning(f"{error.message} The selected model is kept.", title="Model not installed")
     else:
         if "model" in values:
             values["model"] = model.id
@@ -241,7 +241,7 @@ def _fill_form(studio: Studio, view: TabView, wanted: GenerationRequest, passed_
         choices = list_schedule_choices(studio.engine.model(wanted.model), values["sampler"])
         updates[form["schedule"]] = gr.update(choices=choices, value=values.get("schedule", choices[0]))
     if passed_over:
-        gr.Info(passed_over, title="Settings restored")
+        show_info(passed_over, title="Settings restored")
     return choice_lists.add_model_titles(studio, form, updates)
 
 

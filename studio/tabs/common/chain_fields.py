@@ -16,7 +16,7 @@ from studio.core.user import User
 from studio.engine.jobs.saved_chains import append_steps, extract_steps
 from studio.engine.studio import Studio
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import UNQUEUED, Updates, show_errors
+from studio.tabs.common.events import UNQUEUED, Updates, show_errors, show_info
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_values import NONE
 from studio.tabs.common.tab import PageContext
@@ -73,7 +73,7 @@ def restore_chain_choice(studio: Studio, form: Form, asset: Asset, user: User) -
     tried = [steps[:end] for end in range(len(steps) - 1, 0, -1)] if made_for else [steps]
     name = next((found for one in tried if (found := studio.engine.chains.find_name(user.name, one))), None)
     if steps and name is None and not made_for:
-        gr.Info(
+        show_info(
             "The steps that followed are no saved chain; nothing is chosen under Post-processing.",
             title="Post-processing",
         )

@@ -13,6 +13,7 @@ import gradio as gr
 from studio.core.errors import StudioError
 from studio.core.rights import Right
 from studio.tabs.common.current_user import declare_right, find_right
+from studio.tabs.common.languages import translate_message
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,9 +32,19 @@ UNQUEUED = HIDDEN | {"queue": False}
 
 
 def make_toast(error: StudioError) -> gr.Error:
-    """Return `error` as a Gradio toast: its title, what happened, and what to do next."""
-    text = " ".join(part for part in (error.message, error.hint) if part)
-    return gr.Error(text, title=error.title, duration=12, print_exception=False)
+    """Return `error` as a Gradio toast in the visitor's language: its title, what happened, and what to do next."""
+    text = " ".join(translate_message(part) for part in (error.message, error.hint) if part)
+    return gr.Error(text, title=translate_message(error.title), duration=12, print_exception=False)
+
+
+def show_info(text: str, title: str = "Info") -> None:
+    """Show `text` in a toast, in the visitor's language."""
+    gr.Info(translate_message(text), title=translate_message(title))
+
+
+def show_warning(text: str, title: str) -> None:
+    """As `show_info`, for what the visitor should look at."""
+    gr.Warning(translate_message(text), title=translate_message(title))
 
 
 def show_errors(handler: Callable[P, T]) -> Callable[P, T]:

@@ -18,6 +18,7 @@ from studio.core.weights import WeightFile, WeightKind, is_same_name
 from studio.engine.studio import Studio
 from studio.tabs.common import model_selection
 from studio.tabs.common.form_guide import MAX_QUIET_CHUNKS, FormGuide
+from studio.tabs.common.languages import translate_message
 from studio.tabs.common.prompt_notes import draw_prompts
 
 LEAST_AREA, MOST_AREA = 0.45, 1.8  # of the areas that a model was trained at; outside, images fall apart or repeat
@@ -38,7 +39,9 @@ class FormWarning:
     changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def to_json(self) -> dict[str, Any]:
-        return {"text": self.text, "remedy": self.remedy, "changes": dict(self.changes)}
+        """As the page takes it, in the language of the visitor."""
+        text, remedy = translate_message(self.text), translate_message(self.remedy)
+        return {"text": text, "remedy": remedy, "changes": dict(self.changes)}
 
 
 def list_warnings(studio: Studio, guide: FormGuide, values: Values, task: Task, user: User) -> list[FormWarning]:

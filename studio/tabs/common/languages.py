@@ -1,7 +1,8 @@
 """The languages of the page: a catalog of texts for each, and which one a visitor gets.
 
 A catalog is a JSON file in studio/tabs/languages/: English texts as they stand in the code, and what is shown instead.
-What a catalog lacks stays English.
+Messages, which have names and numbers in them, are in files of their own (message_texts.py). What a catalog lacks
+stays English.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from studio.core.settings import BROWSER_LANGUAGE, ENGLISH
+from studio.tabs.common.message_texts import MessageTexts
 
 FOLDER = Path(__file__).parents[1] / "languages"
+MESSAGES = "messages"  # the folder in it with the messages
 _OTHER_NAMES = {"zh-hans": "zh-CN", "zh-sg": "zh-CN", "zh": "zh-CN"}
 _TRADITIONAL = ("zh-tw", "zh-hk", "zh-mo", "zh-hant")  # other characters than those of zh-CN
 _MAX_ACCEPTED = 20  # languages of a header that are looked at
@@ -24,12 +27,21 @@ _NO_TEXTS: Texts = {}
 _texts: ContextVar[Texts] = ContextVar("texts", default=_NO_TEXTS)
 
 
+class Catalog(dict[str, str]):
+    """The texts of a language, and its `messages`."""
+
+    def __init__(self, texts: Texts, messages: Texts = _NO_TEXTS) -> None:
+        super().__init__(texts)
+        self.messages = MessageTexts(messages, lambda name: self.get(name, name))
+
+
 class Languages:
     """All catalogs of `folder`, read once."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._catalogs: dict[str, Texts] = {
-            path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))
+            path.stem: Catalog(_read_texts(path), read_messages(path.stem, folder))
+            for path in sorted(folder.glob("*.json"))
         }
 
     @property
@@ -62,6 +74,16 @@ class Languages:
         return next((known[name] for name in names if known.get(name) in (*self._catalogs, ENGLISH)), "")
 
 
+def read_messages(code: str, folder: Path = FOLDER) -> dict[str, str]:
+    """The messages of a language."""
+    return _read_texts(folder / MESSAGES / f"{code}.json")
+
+
+def _read_texts(path: Path) -> dict[str, str]:
+    """The texts in a file; none where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def parse_accepted(header: str) -> list[str]:
     """The tags of an Accept-Language header in lower case, the most wanted first; a malformed weight counts as 0."""
     weights: dict[str, float] = {}
@@ -90,3 +112,11 @@ def get_current_texts() -> Texts:
 def translate(text: str) -> str:
     """`text` in the language of the visitor whose request is being answered."""
     return _texts.get().get(text, text)
+
+
+def translate_message(text: str) -> str:
+    """As `translate`, for a text with names and numbers in it, or one of several sentences."""
+    texts = _texts.get()
+    if text in texts or not isinstance(texts, Catalog):
+        return texts.get(text, text)
+    return texts.messages.translate(text)

@@ -14,7 +14,7 @@ from studio.core.request import GenerationRequest
 from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors, show_info
 from studio.tabs.common.form import Form
 from studio.tabs.common.widgets import build_dropdown, build_textbox
 
@@ -69,7 +69,7 @@ def wire_recipes(
     def save(packet: Any, name: Any, request: gr.Request) -> Updates:
         user = get_user(request)
         recipe = studio.engine.recipes.of(user.name).save(str(name or ""), ask(form.values(packet), user))
-        gr.Info(f"Saved as “{recipe.name}”.", title="Recipe saved")
+        show_info(f"Saved as “{recipe.name}”.", title="Recipe saved")
         return {fields.chosen: gr.update(choices=list_choices(user), value=recipe.id)}
 
     fields.chosen.focus(refresh, None, fields.chosen, **UNQUEUED)

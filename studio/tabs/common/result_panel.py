@@ -16,6 +16,7 @@ from studio.core.events import Snapshot, Status
 from studio.core.model import Feature, Look, Model
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
+from studio.tabs.common.languages import translate_message
 
 IMAGE_URL = "api/image-studio/images/{id}"
 THUMBNAIL_URL = "page/thumbs/{id}"
@@ -247,9 +248,9 @@ def _render_thumbnail(asset: Asset, *, current: bool) -> str:
         "infotext": asset.infotext,
         "label": asset.label,
         "recipe": json.dumps(asset.request.to_json(), indent=2, ensure_ascii=False),
-        "notes": " ".join(asset.notes),
+        "notes": " ".join(map(translate_message, asset.notes)),
         "before": SOURCE_URL.format(hash=asset.request.source) if asset.request.source else "",
-        "chain": json.dumps(describe_history(asset), ensure_ascii=False),
+        "chain": json.dumps([translate_message(step) for step in describe_history(asset)], ensure_ascii=False),
     }
     attributes = " ".join(f'data-{name}="{_escape_attribute(value)}"' for name, value in data.items())
     thumb = _escape_attribute(THUMBNAIL_URL.format(id=asset.id))

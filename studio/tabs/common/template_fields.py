@@ -28,7 +28,7 @@ from studio.engine.studio import SocialParts, Studio
 from studio.tabs.common import template_cards
 from studio.tabs.common.choices import CUSTOM_SIZE
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors, show_info
 from studio.tabs.common.form import Form
 from studio.tabs.common.tab import PageContext
 from studio.tabs.common.target_platform import list_format_choices
@@ -211,7 +211,7 @@ class _TemplatesAccordion:
             raise InvalidRequest("The template needs a subject.", hint="Fill in the field “Subject”.")
         values = {"prompt": fill_prompt(template, filled), "negative_prompt": template.negative, "styles": []}
         values |= self._recommend_values(template, self._studio.engine.model(str(data[form["model"]])), user)
-        gr.Info("Template applied. Press Generate.")
+        show_info("Template applied. Press Generate.")
         return form.make_updates(values)
 
     def _recommend_values(self, template: Template, model: Model, user: User) -> dict[str, Any]:
@@ -230,7 +230,7 @@ class _TemplatesAccordion:
     def _delete(self, words: Any, platform: Any, purpose: Any, chosen: Any, request: gr.Request) -> Updates:
         user, w = get_user(request), self._widgets
         self._get_library(user).remove(str(chosen or ""))
-        gr.Info("Template deleted.")
+        show_info("Template deleted.")
         cards = self._render_cards((words, platform, purpose, ""), user)
         return {**self._choose("", request), w.chosen: "", w.cards: cards}
 
@@ -243,7 +243,7 @@ class _TemplatesAccordion:
         of = self._social.platforms.of(user.name).format(str(data[w.format] or ""))
         made = from_recipe(recipe, str(data[w.name] or ""), of.id, str(data[w.meant] or "social"))
         self._get_library(user).save(made)
-        gr.Info(f"Template “{made.name}” saved.")
+        show_info(f"Template “{made.name}” saved.")
         return self._render_cards((data[w.words], data[w.platform], data[w.purpose], data[w.chosen]), user)
 
     def _resolve_model_id(self, model_id: Any) -> str:
@@ -259,5 +259,5 @@ class _TemplatesAccordion:
         if path is None:
             return {}
         taken = self._get_library(user).import_file(Path(path))
-        gr.Info(f"{len(taken)} template{'' if len(taken) == 1 else 's'} taken in.")
+        show_info(f"{len(taken)} template{'' if len(taken) == 1 else 's'} taken in.")
         return {w.cards: self._render_cards((words, platform, purpose, chosen), user), w.taken: None}

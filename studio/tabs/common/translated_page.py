@@ -14,7 +14,7 @@ from typing import Any
 
 from gradio.blocks import Block
 
-from studio.tabs.common.languages import Texts, get_current_texts, translate, use_texts
+from studio.tabs.common.languages import Texts, get_current_texts, translate, translate_message, use_texts
 
 _TEXT_PROPS = ("label", "info", "placeholder")
 _TEXT_NODE = re.compile(r">([^<>]+)<")
@@ -131,5 +131,5 @@ def _translate_escaped(text: str) -> str:
     if not bare:
         return text
     plain = html.unescape(bare)
-    shown = translate(plain)
+    shown = translate_message(plain)
     return text if shown == plain else text.replace(bare, html.escape(shown), 1)

@@ -26,7 +26,7 @@ from studio.tabs.common.choice_lists import READY_MODELS
 from studio.tabs.common.choices import list_model_choices
 from studio.tabs.common.cost_line import format_dollars
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors, show_info
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_values import read_value
 from studio.tabs.common.result_panel import render_marks
@@ -277,7 +277,7 @@ def _wire_votes(studio: Studio, widgets: CompareWidgets) -> None:
             winner, loser = (names[place], names[1 - place]) if place is not None else (names[0], names[1])
             studio.engine.votes.cast(get_user(request).name, str(winner), str(loser), tie=place is None)
             verdict = "A tie between" if place is None else f"You preferred {escape(str(winner))}, from"
-            gr.Info(f"{verdict} {escape(str(names[0]))} (left) and {escape(str(names[1]))} (right).")
+            show_info(f"{verdict} {escape(str(names[0]))} (left) and {escape(str(names[1]))} (right).")
             counted = _render_tallies(studio.engine.votes.tallies())
             return {widgets.ballot: gr.update(visible=False), widgets.pair: [], widgets.tallies: counted}
 

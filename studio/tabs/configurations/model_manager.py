@@ -14,7 +14,7 @@ from studio.core.rights import Right
 from studio.core.weights import WeightFile, WeightKind
 from studio.engine.studio import Studio
 from studio.tabs.common.current_user import requires
-from studio.tabs.common.events import HIDDEN, Updates, show_errors
+from studio.tabs.common.events import HIDDEN, Updates, show_errors, show_info
 from studio.tabs.common.tab import PageContext
 from studio.tabs.common.tables import render_table
 
@@ -58,7 +58,7 @@ def build_models_panel(studio: Studio, page_context: PageContext) -> tuple[gr.HT
         @requires(Right.SETTINGS)
         def handler(model_id: Any, request: gr.Request) -> Updates:
             work(str(model_id))
-            gr.Info(done)
+            show_info(done)
             return refresh_models_panel(studio, table, memory, chosen)
 
         return handler

@@ -15,7 +15,7 @@ from studio.core.settings import Settings
 from studio.engine.audit import AuditEvent
 from studio.engine.studio import Studio
 from studio.tabs.common.current_user import get_user, requires
-from studio.tabs.common.events import HIDDEN, Updates, show_errors
+from studio.tabs.common.events import HIDDEN, Updates, show_errors, show_info
 from studio.tabs.common.form import Form
 
 RESTART_NOTE = " Takes effect after a restart."
@@ -42,7 +42,7 @@ def build_settings_form(studio: Studio) -> Form:
         changed = {name: getattr(settings, name) for name in given if getattr(settings, name) != getattr(before, name)}
         studio.engine.audit.record(AuditEvent.SETTINGS_CHANGED, get_user(request).name, changed=changed)
         studio.engine.logs.set_level(settings.log_level)
-        gr.Info("Settings saved. Queued jobs keep their old settings.")
+        show_info("Settings saved. Queued jobs keep their old settings.")
 
     form.on(save.click, save_settings, None, **HIDDEN)
     return form

@@ -14,7 +14,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest
 from studio.engine.jobs.saved_chains import MAX_CHAIN_NAME_LENGTH, SavedChains, parse_steps
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors, show_info
 from studio.tabs.common.form import Form
 from studio.tabs.common.tab import PageContext
 
@@ -88,7 +88,7 @@ def wire_chains(page_context: PageContext, accordion: ChainsAccordion, page: Cha
         values = named.values(packet)
         made = page.steps(values)
         name = kept.save(get_user(request).name, str(values["chain_name"] or ""), made)
-        gr.Info(f"“{name}” was saved.", title="Chain saved")
+        show_info(f"“{name}” was saved.", title="Chain saved")
         return {
             accordion.chosen: update_choices(request, name),
             accordion.name: name,

@@ -32,7 +32,7 @@ from studio.tabs.common import (
 from studio.tabs.common.choices import CUSTOM_SIZE, list_schedule_choices
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.detailer_fields import build_detailer_accordion
-from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors, show_warning
 from studio.tabs.common.form_guide import FormGuide
 from studio.tabs.common.form_values import parse_request
 from studio.tabs.common.image_fields import read_image_names
@@ -267,7 +267,7 @@ class _Img2ImgPage:
         try:
             self._studio.engine.model(wanted.model, wanted.task)
         except UnknownModel as error:
-            gr.Warning(f"{error.message} Another model was selected.", title="Model not installed")
+            show_warning(f"{error.message} Another model was selected.", title="Model not installed")
         return self._put(values | ({"size": CUSTOM_SIZE} if wanted.width else {}), wanted.model)
 
     def _make_receiver(self, mode: str) -> Any:

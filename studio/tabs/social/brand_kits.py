@@ -11,7 +11,7 @@ from gradio.components import Component
 from studio.core.errors import InvalidRequest
 from studio.core.text_checks import check_name
 from studio.tabs.common import browser_memory
-from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors, show_info
 from studio.tabs.common.form import Form
 from studio.tabs.common.tab import PageContext
 from studio.tabs.social.social_fields import KIT_FIELDS, PREFIX
@@ -76,7 +76,7 @@ class BrandKitRow:
         kits = filter_known_kits(values["kits"], self._form) | {title: self._form.values(packet)}
         if len(kits) > MAX_KITS:
             raise InvalidRequest(f"The limit of {MAX_KITS} brand kits is reached.", hint="Delete one first.")
-        gr.Info(f"“{title}” was saved in this browser.", title="Brand kit")
+        show_info(f"“{title}” was saved in this browser.", title="Brand kit")
         return gr.update(choices=sorted(kits), value=title), kits, title
 
     @show_errors

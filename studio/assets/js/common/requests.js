@@ -1,6 +1,8 @@
 // @ts-check
 /** Requests to the studio, and its errors as it reports them. */
 
+import { translate } from "./translate.js";
+
 /** An error that the user is meant to read: its title, what happened, and what to do next. */
 export class StudioError extends Error {
   /**
@@ -40,14 +42,32 @@ export async function requestJson(address, options) {
   } catch {
     throw new StudioError(
       getErrorTitle("UNREACHABLE"),
-      "The studio does not respond.",
-      "Check that it is running, then try again.",
+      translate("The studio does not respond."),
+      translate("Check that it is running, then try again."),
     );
   }
   const body = await answer.json().catch(() => ({}));
   if (answer.ok) return body;
-  const message = body.error || `The request failed with status ${answer.status}.`;
-  throw new StudioError(getErrorTitle(body.code), message, body.details?.hint || "", body.code);
+  const said = body.error || translate("The request failed with status {status}.", { status: answer.status });
+  const [title, message, hint] = await translateMessages([getErrorTitle(body.code), said, body.details?.hint || ""]);
+  throw new StudioError(title, message, hint, body.code);
+}
+
+/**
+ * Get what the studio says in the language of the visitor: its answers are English for every program. Where that fails
+ * it stays so.
+ * @param {string[]} texts
+ * @returns {Promise<string[]>}
+ */
+async function translateMessages(texts) {
+  if (!globalThis.easelTexts) return texts;
+  const headers = { "Content-Type": "application/json" };
+  try {
+    const answer = await fetch("page/texts", { method: "POST", headers, body: JSON.stringify({ texts }) });
+    return answer.ok ? (await answer.json()).texts : texts;
+  } catch {
+    return texts;
+  }
 }
 
 /**
