@@ -9,6 +9,7 @@ import { findBox, showAccordionState, typeInto } from "../common/gradio_dom.js";
 import { postJson } from "../common/requests.js";
 import { markFormatChip } from "./format_chips.js";
 import { openProvider } from "../configurations/sub_pages.js";
+import { translate } from "../common/translate.js";
 
 const CHECK_MS = 350; // ms without a change before the studio is asked
 /** What the element ids of each form begin with. @type {Record<string, string>} */
@@ -139,9 +140,9 @@ function showLock(prefix, lock) {
   const look = generate.className.replace(/\b(generate|is-locked)\b/g, "");
   const act = () => openProvider(lock.title, lock.missing);
   const text = lock.mayUnlock
-    ? `Enter ${lock.missing} for ${lock.title} …`
-    : `${lock.title} has no ${lock.missing} yet`;
-  const hint = lock.mayUnlock ? lock.reason : "An administrator can enter it in Configurations.";
+    ? translate("Enter {missing} for {name} …", { missing: translate(lock.missing), name: lock.title })
+    : translate("{name} has no {missing} yet", { missing: translate(lock.missing), name: lock.title });
+  const hint = lock.mayUnlock ? lock.reason : translate("An administrator can enter it in Configurations.");
   const attributes = { type: "button", id: `${prefix}enter-key`, class: look, title: hint, onclick: act };
   generate.before(make("button", { ...attributes, disabled: !lock.mayUnlock }, text));
 }

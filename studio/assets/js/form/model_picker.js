@@ -8,6 +8,7 @@ import { find, findAll, getTarget, make, makeButton } from "../common/dom.js";
 import { findBox, typeInto } from "../common/gradio_dom.js";
 import { requestJson } from "../common/requests.js";
 import { showError } from "../common/toasts.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {{id: string, title: string, state: string}} Model */
 /** @typedef {{title: string, state: string, local: boolean, models: Model[]}} Group */
@@ -104,7 +105,7 @@ class ModelPicker {
     this.opener = document.activeElement;
     this.search = make("input", { type: "search", placeholder: "Search models", "aria-label": "Search models" });
     this.search.addEventListener("input", () => this.filter());
-    this.none = make("p", { class: "note", role: "status", hidden: true }, "No model has this name.");
+    this.none = make("p", { class: "note", role: "status", hidden: true }, translate("No model has this name."));
     const parts = groups.map((group) => this.renderGroup(group, chosen));
     const list = make("div", { class: "picker-list" }, ...parts, this.none);
     const close = makeButton("×", () => this.root.close(), { "aria-label": "Close", class: "mini picker-close" });
@@ -136,7 +137,8 @@ class ModelPicker {
    */
   renderGroup(group, chosen) {
     const holds = group.models.some((model) => model.id === chosen);
-    const count = group.models.length === 1 ? "1 model" : `${group.models.length} models`;
+    const count =
+      group.models.length === 1 ? translate("1 model") : translate("{count} models", { count: group.models.length });
     const facts = [count, group.state].filter(Boolean).join(" · ");
     const title = make("summary", {}, make("b", {}, group.title), make("small", {}, facts));
     const open = group.local || holds;

@@ -6,6 +6,7 @@ import { findBox, typeInto } from "../common/gradio_dom.js";
 import { requestJson } from "../common/requests.js";
 import { showError } from "../common/toasts.js";
 import { waitUntilRestored } from "./form_memory.js";
+import { translate } from "../common/translate.js";
 
 const FIELD = "#restore"; // a hidden field, whose change fills the form
 const SIGN = "drop-sign";
@@ -17,7 +18,9 @@ export function startSettingsDrop() {
     find(`.${SIGN}`)?.toggleAttribute("hidden", !takes);
     if (!takes) return;
     event.preventDefault();
-    if (!find(`.${SIGN}`)) document.body.append(make("div", { class: SIGN }, "Drop the image to use its settings"));
+    if (!find(`.${SIGN}`)) {
+      document.body.append(make("div", { class: SIGN }, translate("Drop the image to use its settings")));
+    }
   });
   document.addEventListener("dragleave", (event) => {
     if (!event.relatedTarget) hideSign();
@@ -85,13 +88,13 @@ export function openRestoreDialog(prompt) {
     dialog.close();
   });
   const close = makeButton("×", () => dialog.close(), { "aria-label": "Close", class: "mini picker-close" });
-  const title = make("b", {}, "Restore settings");
-  const hint = make("p", { class: "note" }, "An image can also be dropped anywhere on this page.");
+  const title = make("b", {}, translate("Restore settings"));
+  const hint = make("p", { class: "note" }, translate("An image can also be dropped anywhere on this page."));
   dialog.append(
     make("div", { class: "picker-head" }, title, close),
     text,
     use,
-    make("label", {}, "Or an image: ", file),
+    make("label", {}, translate("Or an image:"), " ", file),
     hint,
   );
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());

@@ -3,6 +3,7 @@
 
 import { make } from "../common/dom.js";
 import { areRestored } from "./form_memory.js";
+import { translate } from "../common/translate.js";
 
 const LOOK_MS = 100; // ms between two looks
 const PATIENCE_MS = 60000; // ms after which the sign goes even so
@@ -10,7 +11,7 @@ const PATIENCE_MS = 60000; // ms after which the sign goes even so
 /** Show the sign until all forms are restored; nothing where the browser keeps none. */
 export function startRestoreSign() {
   if (!hasStoredForm()) return;
-  const sign = make("div", { class: "restoring", role: "status" }, "Bringing back your work …");
+  const sign = make("div", { class: "restoring", role: "status" }, translate("Bringing back your work …"));
   document.body.append(sign);
   const end = Date.now() + PATIENCE_MS;
   const timer = setInterval(() => {

@@ -15,6 +15,7 @@ import {
   upscaleShownImage,
 } from "../result/result_actions.js";
 import { getShownView } from "../result/result_view.js";
+import { translate } from "../common/translate.js";
 
 /**
  * @typedef {object} Shortcut
@@ -44,7 +45,7 @@ export const SHORTCUTS = [
       { key: "f", shown: "F", label: "Favourite", run: () => pressResultButton(".heart") },
       ...[1, 2, 3, 4, 5].map((stars) => ({
         key: String(stars),
-        label: stars === 1 ? "Rate with 1 star" : `Rate with ${stars} stars`,
+        label: stars === 1 ? translate("Rate with 1 star") : translate("Rate with {count} stars", { count: stars }),
         run: () => pressResultButton(`.star:nth-child(${stars})`),
       })),
       { key: "x", shown: "X", label: "Upscale 2×", run: () => upscaleShownImage() },

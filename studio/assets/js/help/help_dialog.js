@@ -126,6 +126,6 @@ function buildTabs() {
 
 /** @returns {HTMLElement} */
 function buildLinks() {
-  const api = make("a", { href: "api/docs", target: "_blank", rel: "noopener" }, "HTTP API");
+  const api = make("a", { href: "api/docs", target: "_blank", rel: "noopener" }, translate("HTTP API"));
   return make("section", {}, make("h3", {}, translate("More")), make("p", {}, api, " for other programs and scripts."));
 }

@@ -3,6 +3,7 @@
 
 import { readPreferences } from "../common/preferences.js";
 import { followJobEnds } from "../result/job_ends.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("../result/job_ends.js").EndedJob} EndedJob */
 
@@ -39,7 +40,7 @@ export async function askForNotifications() {
 function showNotification({ status, prompt }) {
   if (!("Notification" in window) || Notification.permission !== "granted") return;
   if (!document.hidden && document.hasFocus()) return; // the user is looking
-  const shown = new Notification(TITLES[status] ?? TITLES.finished, { body: prompt, tag: "easel-job" });
+  const shown = new Notification(translate(TITLES[status] ?? TITLES.finished), { body: prompt, tag: "easel-job" });
   shown.addEventListener("click", () => {
     window.focus();
     shown.close();

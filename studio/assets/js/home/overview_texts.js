@@ -1,6 +1,8 @@
 // @ts-check
 /** What the start page says of jobs, money and machine. */
 
+import { translate } from "../common/translate.js";
+
 /**
  * @typedef {object} Job
  * @property {string} id
@@ -40,7 +42,7 @@ const MAX_PROMPTS = 6;
  * @returns {string}
  */
 export function describeJob({ task, model, status, ahead, progress }) {
-  const places = ahead === 1 ? "1 job ahead" : `${ahead} jobs ahead`;
+  const places = ahead === 1 ? translate("1 job ahead") : translate("{count} jobs ahead", { count: ahead });
   const state = status === "queued" ? (ahead ? places : "next in line") : `${Math.round(progress * 100)} %`;
   return [task.replaceAll("_", " "), model, state].join(" · ");
 }
@@ -59,10 +61,10 @@ export function describeBudget({ period, spent, budget }) {
  * @returns {string}
  */
 export function describeModels({ local, cloud, locked, broken }) {
-  const parts = [`${local} local`, `${cloud} in the cloud`];
-  if (locked) parts.push(`${locked} locked`);
-  if (broken) parts.push(`${broken} unavailable`);
-  return `Models: ${parts.join(", ")}`;
+  const parts = [translate("{count} local", { count: local }), translate("{count} in the cloud", { count: cloud })];
+  if (locked) parts.push(translate("{count} locked", { count: locked }));
+  if (broken) parts.push(translate("{count} unavailable", { count: broken }));
+  return translate("Models: {counts}", { counts: parts.join(", ") });
 }
 
 /**

@@ -10,6 +10,7 @@ import { listAssets } from "../library/library_api.js";
 import { requestAsset, setShownAsset } from "../library/shown_asset.js";
 import { describeAsset } from "../library/thumbnail.js";
 import { describeBudget, describeJob, describeModels, formatGigabytes, listPrompts } from "./overview_texts.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
 /** @typedef {import("../library/library_api.js").Asset} Asset */
@@ -97,7 +98,7 @@ class StartPage {
   /** @param {Overview} overview */
   show({ jobs, spending, models, templates, machine }) {
     this.isBusy = jobs.length > 0;
-    const none = make("p", { class: "note" }, "Nothing is running.");
+    const none = make("p", { class: "note" }, translate("Nothing is running."));
     this.jobs.replaceChildren(...(jobs.length ? jobs.map((job) => this.buildJob(job)) : [none]));
     this.templatesBlock.hidden = !templates.length;
     this.templates.replaceChildren(
@@ -114,7 +115,9 @@ class StartPage {
    * @returns {HTMLElement}
    */
   buildJob(job) {
-    const stop = makeButton("Stop", () => this.stopJob(job.id), { "aria-label": `Stop ${describeJob(job)}` });
+    const stop = makeButton("Stop", () => this.stopJob(job.id), {
+      "aria-label": translate("Stop {name}", { name: describeJob(job) }),
+    });
     const text = make("span", { class: "home-job-text" }, make("b", {}, job.prompt || job.task), describeJob(job));
     const fill = make("span", {});
     fill.style.width = `${Math.round(job.progress * 100)}%`;
@@ -133,7 +136,7 @@ class StartPage {
 
   /** @param {Asset[]} assets */
   showImages(assets) {
-    const empty = make("p", { class: "note" }, "No images yet. Describe one in Txt2Img.");
+    const empty = make("p", { class: "note" }, translate("No images yet. Describe one in Txt2Img."));
     this.latest.replaceChildren(...(assets.length ? assets.map((asset) => this.buildThumbnail(asset)) : [empty]));
     const prompts = listPrompts(assets);
     this.promptsBlock.hidden = !prompts.length;
@@ -176,7 +179,7 @@ class StartPage {
  */
 function buildBlock(title, content, classes = "") {
   const attributes = { class: `home-block ${classes}`, "aria-label": title };
-  return make("section", attributes, make("h3", {}, title), content);
+  return make("section", attributes, make("h3", {}, translate(title)), content);
 }
 
 /**
@@ -199,12 +202,17 @@ function buildMeter(text, share) {
  */
 function buildMachine({ disk, memory, resident }) {
   const describe = (/** @type {{free: number, total: number}} */ { free, total }) =>
-    `${formatGigabytes(free)} of ${formatGigabytes(total)} free`;
+    translate("{free} of {total} free", { free: formatGigabytes(free), total: formatGigabytes(total) });
   const measure = (/** @type {{free: number, total: number}} */ { free, total }) => (total ? 1 - free / total : null);
-  const held = resident.length ? `In memory: ${resident.join(", ")}` : "No model is in memory.";
+  const held = resident.length
+    ? translate("In memory: {names}", { names: resident.join(", ") })
+    : translate("No model is in memory.");
   return [
-    buildMeter(`Disk: ${describe(disk)}`, measure(disk)),
-    buildMeter(`Memory (${memory.device}): ${describe(memory)}`, measure(memory)),
+    buildMeter(translate("Disk: {free}", { free: describe(disk) }), measure(disk)),
+    buildMeter(
+      translate("Memory ({device}): {free}", { device: memory.device, free: describe(memory) }),
+      measure(memory),
+    ),
     make("p", { class: "note" }, held),
   ];
 }

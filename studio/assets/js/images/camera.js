@@ -4,6 +4,7 @@
 import { getContext, make, makeButton } from "../common/dom.js";
 import { StudioError } from "../common/requests.js";
 import { showError } from "../common/toasts.js";
+import { translate } from "../common/translate.js";
 
 /**
  * Open the camera in a dialog.
@@ -15,7 +16,11 @@ export async function openCamera(onPhoto) {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
   } catch {
     showError(
-      new StudioError("No camera", "This page cannot use a camera.", "Allow it in the browser, or choose a file."),
+      new StudioError(
+        translate("No camera"),
+        translate("This page cannot use a camera."),
+        translate("Allow it in the browser, or choose a file."),
+      ),
     );
     return;
   }

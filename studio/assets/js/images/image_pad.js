@@ -11,6 +11,7 @@ import { openCamera } from "./camera.js";
 import { findDraggedResult, listDroppedFiles } from "./dropped_files.js";
 import { getImageAddress, keepFile, keepResult, parseImageNames } from "./kept_images.js";
 import { announceImages, registerPad } from "./pad_registry.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
 /** @typedef {{name: string, label: string, many: boolean, hint: string}} PadOptions */
@@ -47,7 +48,11 @@ class ImagePad {
       "aria-label": label,
     };
     this.file = make("input", chooser);
-    this.folder = make("input", { type: "file", webkitdirectory: "", "aria-label": `Folder: ${label}` });
+    this.folder = make("input", {
+      type: "file",
+      webkitdirectory: "",
+      "aria-label": translate("Folder: {name}", { name: label }),
+    });
     this.shown = make("div", { class: "pad-shown" });
     this.facts = make("span", { class: "pad-facts", role: "status" });
     this.skipped = make("div", { class: "pad-skips", role: "status" });
@@ -92,15 +97,17 @@ class ImagePad {
   /** What a filled pad offers. */
   buildTools() {
     const { label, many } = this.options;
-    const addLabel = `${many ? "Add to" : "Replace"}: ${label}`;
+    const addLabel = translate(many ? "Add to: {name}" : "Replace: {name}", { name: label });
     const add = makeButton(many ? "Add" : "Replace", () => this.file.click(), { "aria-label": addLabel });
-    const remove = makeButton("Remove", () => this.setValue("", true), { "aria-label": `Remove: ${label}` });
+    const remove = makeButton("Remove", () => this.setValue("", true), {
+      "aria-label": translate("Remove: {name}", { name: label }),
+    });
     const folder = many ? [this.buildFolderButton()] : [];
     return make("div", { class: "pad-tools" }, this.facts, add, ...folder, remove);
   }
 
   buildFolderButton() {
-    const label = `Add a folder to: ${this.options.label}`;
+    const label = translate("Add a folder to: {name}", { name: this.options.label });
     return makeButton("Folder", () => this.folder.click(), { class: "mini pad-folder", "aria-label": label });
   }
 
@@ -112,7 +119,7 @@ class ImagePad {
   draw() {
     const images = this.getImages();
     this.root.classList.toggle("pad-full", images.length > 0);
-    this.facts.textContent = images.length > 1 ? `${images.length} images` : "";
+    this.facts.textContent = images.length > 1 ? translate("{count} images", { count: images.length }) : "";
     this.shown.replaceChildren(...images.slice(0, MAX_SHOWN).map((hash, index) => this.buildThumbnail(hash, index)));
     announceImages(this.options.name, images);
   }
@@ -124,7 +131,9 @@ class ImagePad {
    */
   buildThumbnail(hash, index) {
     const count = this.getImages().length;
-    const alt = this.options.many ? `Image ${index + 1} of ${count}` : this.options.label;
+    const alt = this.options.many
+      ? translate("Image {number} of {count}", { number: index + 1, count })
+      : this.options.label;
     const image = make("img", { src: getImageAddress(hash), alt, draggable: "false" });
     image.addEventListener("load", () => {
       if (count === 1) this.facts.textContent = `${image.naturalWidth} × ${image.naturalHeight}`;
@@ -160,7 +169,15 @@ class ImagePad {
     }
     const files = await listDroppedFiles(transfer);
     if (files.length) this.addFiles(files);
-    else showError(new StudioError("No image", "Nothing that was dropped is an image.", "Drop an image file."));
+    else {
+      showError(
+        new StudioError(
+          translate("No image"),
+          translate("Nothing that was dropped is an image."),
+          translate("Drop an image file."),
+        ),
+      );
+    }
   }
 
   /** @param {File[]} files */
@@ -203,7 +220,11 @@ class ImagePad {
       const reason = error instanceof Error ? error.message : String(error);
       return make("tr", {}, make("td", {}, label), make("td", {}, reason));
     });
-    const summary = make("summary", {}, `${skipped.length} of ${count} files skipped`);
+    const summary = make(
+      "summary",
+      {},
+      translate("{number} of {count} files skipped", { number: skipped.length, count }),
+    );
     const details = make("details", { open: skipped.length <= MAX_OPEN_SKIPS }, summary, make("table", {}, ...rows));
     this.skipped.append(details);
   }

@@ -4,6 +4,7 @@
 import { make } from "../common/dom.js";
 import { getImageAddress } from "./kept_images.js";
 import { followImages } from "./pad_registry.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
 /** @typedef {"left" | "top" | "right" | "bottom"} Side */
@@ -52,7 +53,7 @@ function drawPlan(value, frame, text, image) {
   frame.style.setProperty("--shape", String(width / height));
   const position = `left:${(100 * left) / width}%;top:${(100 * top) / height}%`;
   image.style.cssText = `${position};width:${(100 * size.width) / width}%;height:${(100 * size.height) / height}%`;
-  const margins = `left ${left}, top ${top}, right ${right}, bottom ${bottom}`;
+  const margins = translate("left {left}, top {top}, right {right}, bottom {bottom}", { left, top, right, bottom });
   text.textContent = `${size.width} × ${size.height} grows to ${width} × ${height} px: ${margins}.`;
   frame.setAttribute("aria-label", text.textContent);
 }

@@ -2,6 +2,7 @@
 /** Favourite and rating, as buttons to press and as signs on a thumbnail. */
 
 import { findAll, make, makeButton, setPressed } from "../common/dom.js";
+import { translate } from "../common/translate.js";
 
 const MOST_STARS = 5;
 
@@ -30,7 +31,7 @@ export function makeStars(onRate) {
   const group = make("span", { class: "stars", role: "group", "aria-label": "Rating", "data-rating": 0 });
   for (let stars = 1; stars <= MOST_STARS; stars++) {
     const rate = () => onRate(Number(group.dataset.rating) === stars ? 0 : stars);
-    const label = stars === 1 ? "1 star" : `${stars} stars`;
+    const label = stars === 1 ? translate("1 star") : translate("{count} stars", { count: stars });
     group.append(makeButton("☆", rate, { class: "star", "aria-label": label, title: `${label} (${stars})` }));
   }
   showStars(group, 0);

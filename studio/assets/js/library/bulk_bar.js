@@ -73,7 +73,12 @@ export class BulkBar {
 
   addToCollection() {
     const { value, selectedOptions } = this.collection;
-    if (value) this.actions.onChange({ add_to: value }, `added to ${selectedOptions[0].textContent}`);
+    if (value) {
+      this.actions.onChange(
+        { add_to: value },
+        translate("added to {name}", { name: selectedOptions[0].textContent ?? "" }),
+      );
+    }
     this.collection.value = "";
   }
 
@@ -87,7 +92,9 @@ export class BulkBar {
     const change = { ...(added.length && { add_tags: added }), ...(removed.length && { remove_tags: removed }) };
     this.actions.onChange(
       change,
-      added.length ? `tagged ${added.join(", ")}` : `no longer tagged ${removed.join(", ")}`,
+      added.length
+        ? translate("tagged {names}", { names: added.join(", ") })
+        : translate("no longer tagged {names}", { names: removed.join(", ") }),
     );
   }
 }

@@ -240,8 +240,8 @@ export class DetailView {
   buildCollections(asset) {
     if (!asset.collections.length) return null;
     const chips = asset.collections.map(({ id, name }) => {
-      const remove = () => this.change({ remove_from: id }, `removed from ${name}`);
-      return makeButton(`${name} ×`, remove, { "aria-label": `Remove from ${name}` });
+      const remove = () => this.change({ remove_from: id }, translate("removed from {name}", { name }));
+      return makeButton(`${name} ×`, remove, { "aria-label": translate("Remove from {name}", { name }) });
     });
     return this.buildSection("Collections", make("div", { class: "lib-tags" }, ...chips));
   }
@@ -364,7 +364,7 @@ function buildFacts(asset) {
   const facts = [
     asset.kind === "audio" ? "" : `${asset.width} × ${asset.height}`,
     asset.model,
-    asset.model ? `Seed ${asset.seed_text}` : "",
+    asset.model ? translate("Seed {seed}", { seed: asset.seed_text }) : "",
     asset.task.replaceAll("_", " "),
     asset.source,
     new Date(asset.created).toLocaleString(),

@@ -4,6 +4,7 @@
 import { make, makeButton } from "../common/dom.js";
 import { listDuplicates } from "./library_api.js";
 import { describeAsset } from "./thumbnail.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("./library_api.js").Asset} Asset */
 
@@ -17,7 +18,7 @@ export class DuplicatesPanel {
     this.groups = [];
     this.list = make("div", {});
     this.root = make("section", { class: "lib-duplicates", "aria-label": "Near duplicates", hidden: true });
-    this.root.append(make("h3", {}, "Near duplicates"), this.list);
+    this.root.append(make("h3", {}, translate("Near duplicates")), this.list);
   }
 
   /** @param {boolean} isShown */
@@ -27,7 +28,7 @@ export class DuplicatesPanel {
   }
 
   async load() {
-    this.list.replaceChildren(make("p", { class: "note", role: "status" }, "Comparing images …"));
+    this.list.replaceChildren(make("p", { class: "note", role: "status" }, translate("Comparing images …")));
     try {
       this.groups = (await listDuplicates()).groups;
       this.draw(SHOWN_GROUPS);
@@ -40,12 +41,18 @@ export class DuplicatesPanel {
   /** @param {number} shown */
   draw(shown) {
     if (!this.groups.length) {
-      this.list.replaceChildren(make("p", { class: "lib-empty-line" }, "No two images look almost the same."));
+      this.list.replaceChildren(
+        make("p", { class: "lib-empty-line" }, translate("No two images look almost the same.")),
+      );
       return;
     }
     const rows = this.groups.slice(0, shown).map((group) => this.buildGroup(group));
     if (this.groups.length > shown) {
-      rows.push(makeButton(`Show more of ${this.groups.length} groups`, () => this.draw(shown + SHOWN_GROUPS)));
+      rows.push(
+        makeButton(translate("Show more of {count} groups", { count: this.groups.length }), () =>
+          this.draw(shown + SHOWN_GROUPS),
+        ),
+      );
     }
     this.list.replaceChildren(...rows);
   }
@@ -64,7 +71,10 @@ export class DuplicatesPanel {
       return button;
     });
     const others = group.filter((asset) => asset !== best);
-    const text = others.length === 1 ? "Keep the best, trash the other" : `Keep the best, trash ${others.length}`;
+    const text =
+      others.length === 1
+        ? translate("Keep the best, trash the other")
+        : translate("Keep the best, trash {count}", { count: others.length });
     const row = make(
       "div",
       { class: "lib-twins", role: "group", "aria-label": `${group.length} similar images` },

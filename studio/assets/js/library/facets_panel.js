@@ -143,17 +143,17 @@ export class FacetsPanel {
       if (query === null) this.owner.setQuery(switchTerm(now, "collection", name));
       else this.owner.setQuery(isOn ? "" : query);
     };
-    const title = query === null ? "Collection" : `Saved search: ${query}`;
+    const title = query === null ? "Collection" : translate("Saved search: {query}", { query });
     const row = makeSwitch("", isOn, apply, { class: "lib-facet", title, "data-facet": `collection:${id}` });
     row.append(make("span", {}, query === null ? name : `⌕ ${name}`), make("small", {}, count.toLocaleString("en")));
     const rename = makeButton("✎", () => this.rename(collection), {
       class: "lib-tool",
-      "aria-label": `Rename ${name}`,
+      "aria-label": translate("Rename {name}", { name }),
       title: "Rename",
     });
     const remove = makeButton("×", () => this.remove(collection), {
       class: "lib-tool",
-      "aria-label": `Delete ${name}`,
+      "aria-label": translate("Delete {name}", { name }),
       title: "Delete",
     });
     return make("div", { class: "lib-collection", "data-collection": id }, row, rename, remove);
@@ -179,14 +179,19 @@ export class FacetsPanel {
 
   /** @param {Collection} collection */
   async rename({ id, name }) {
-    const wanted = await askForText({ title: `Rename ${name}`, label: "Name", value: name, action: "Rename" });
+    const wanted = await askForText({
+      title: translate("Rename {name}", { name }),
+      label: "Name",
+      value: name,
+      action: "Rename",
+    });
     if (wanted && wanted !== name) await this.change(patchCollection(id, { name: wanted }));
   }
 
   /** @param {Collection} collection */
   async remove({ id, name, query }) {
     const text = query === null ? "Its images stay in the library." : "Only the saved search is deleted.";
-    if (await askToConfirm({ title: `Delete ${name}?`, text, action: "Delete" })) {
+    if (await askToConfirm({ title: translate("Delete {name}?", { name }), text, action: "Delete" })) {
       await this.change(deleteCollection(id));
     }
   }

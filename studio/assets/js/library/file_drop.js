@@ -5,6 +5,7 @@ import { find, make, makeButton } from "../common/dom.js";
 import { showError } from "../common/toasts.js";
 import { listDroppedFiles } from "../images/dropped_files.js";
 import { uploadAsset } from "./library_api.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("./notice_bar.js").NoticeBar} NoticeBar */
 
@@ -52,7 +53,7 @@ export class FileDrop {
     /** @type {unknown[]} */
     const errors = [];
     for (const [place, file] of files.entries()) {
-      this.notices.show(`Adding ${place + 1} of ${files.length} files …`);
+      this.notices.show(translate("Adding {number} of {count} files …", { number: place + 1, count: files.length }));
       try {
         await uploadAsset(file);
         added += 1;
@@ -73,6 +74,6 @@ export class FileDrop {
  * @returns {string}
  */
 export function describeUpload(added, refused) {
-  const text = added === 1 ? "1 file added." : `${added} files added.`;
-  return refused ? `${text} ${refused} refused.` : text;
+  const text = added === 1 ? translate("1 file added.") : translate("{count} files added.", { count: added });
+  return refused ? `${text} ${translate("{count} refused.", { count: refused })}` : text;
 }

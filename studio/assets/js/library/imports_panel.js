@@ -4,6 +4,7 @@
 import { make, makeButton } from "../common/dom.js";
 import { showError } from "../common/toasts.js";
 import { controlImport, listImports } from "./library_api.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("./library_api.js").ImportFolder} ImportFolder */
 
@@ -23,7 +24,7 @@ export class ImportsPanel {
     this.wasBusy = false;
     this.list = make("div", { class: "lib-folders" });
     this.root = make("section", { class: "lib-imports", "aria-label": "Import", hidden: true });
-    this.root.append(make("h3", {}, "Import"), make("p", { class: "note" }, HELP), this.list);
+    this.root.append(make("h3", {}, translate("Import")), make("p", { class: "note" }, translate(HELP)), this.list);
   }
 
   /** @param {boolean} isShown */
@@ -50,7 +51,7 @@ export class ImportsPanel {
   /** @param {ImportFolder[]} folders */
   draw(folders) {
     if (!folders.length) {
-      this.list.replaceChildren(make("p", { class: "lib-empty-line" }, "No folders are set up for import."));
+      this.list.replaceChildren(make("p", { class: "lib-empty-line" }, translate("No folders are set up for import.")));
       return;
     }
     this.list.replaceChildren(...folders.map((folder) => this.buildRow(folder)));
@@ -91,7 +92,12 @@ function buildProgress({ path, found, done }) {
   const percent = found ? Math.round((100 * done) / found) : 0;
   const fill = make("span", {});
   fill.style.width = `${percent}%`;
-  const attributes = { class: "bar", role: "progressbar", "aria-label": `Import of ${path}`, "aria-valuenow": percent };
+  const attributes = {
+    class: "bar",
+    role: "progressbar",
+    "aria-label": translate("Import of {path}", { path }),
+    "aria-valuenow": percent,
+  };
   return make("div", { ...attributes, "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
 }
 

@@ -310,7 +310,7 @@ class LibraryView {
       this.showMessage(
         "No image matches this search.",
         "Try fewer words, or remove a filter.",
-        ...(wider ? [makeButton(`Search for ${wider}`, () => this.setQuery(wider))] : []),
+        ...(wider ? [makeButton(translate("Search for {query}", { query: wider }), () => this.setQuery(wider))] : []),
         makeButton("Clear the search", () => this.setQuery("")),
       );
     } else if (this.similarTo) this.showMessage("Nothing like this image was found.");

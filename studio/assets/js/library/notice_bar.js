@@ -2,6 +2,7 @@
 /** A line at the foot of the library that says what was done, and offers to undo it. */
 
 import { make, makeButton } from "../common/dom.js";
+import { translate } from "../common/translate.js";
 
 const NOTICE_MS = 10000;
 
@@ -44,5 +45,6 @@ export class NoticeBar {
  * @returns {string}
  */
 export function describeChange(count, done) {
-  return count === 1 ? `1 image ${done}.` : `${count.toLocaleString("en")} images ${done}.`;
+  const values = { count: count.toLocaleString("en"), done: translate(done) };
+  return count === 1 ? translate("1 image {done}.", values) : translate("{count} images {done}.", values);
 }

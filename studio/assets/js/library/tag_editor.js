@@ -3,6 +3,7 @@
 
 import { make, makeButton } from "../common/dom.js";
 import { splitTags } from "./bulk_bar.js";
+import { translate } from "../common/translate.js";
 
 /**
  * @param {string[]} tags
@@ -12,7 +13,7 @@ import { splitTags } from "./bulk_bar.js";
 export function buildTagEditor(tags, onChange) {
   const chips = tags.map((tag) =>
     makeButton(`${tag} ×`, () => onChange(tags.filter((each) => each !== tag)), {
-      "aria-label": `Remove the tag ${tag}`,
+      "aria-label": translate("Remove the tag {name}", { name: tag }),
     }),
   );
   const box = make("input", { type: "text", placeholder: "Add tags …", maxlength: 300, "aria-label": "Add tags" });

@@ -2,6 +2,7 @@
 /** One thumbnail of the grid. */
 
 import { get, make } from "../common/dom.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("./library_api.js").Asset} Asset */
 
@@ -47,7 +48,7 @@ export function fillThumbnail(cell, stack, { isSelected, opened }) {
 function showStack(cell, count, opened) {
   const badge = get(".lib-stack", cell);
   badge.hidden = count < 2 && opened !== "first";
-  badge.textContent = opened ? "Close" : `${count} images`;
+  badge.textContent = opened ? translate("Close") : translate("{count} images", { count });
   badge.title = opened ? "Put the images of this job together (S)" : "Show all images of this job (S)";
   cell.classList.toggle("lib-of-stack", Boolean(opened));
   cell.classList.toggle("lib-stacked", count > 1);
@@ -77,7 +78,7 @@ function listMarks({ favourite, rating }) {
  */
 function describeStack(stack) {
   const top = describeAsset(stack[0]);
-  return stack.length > 1 ? `${top}, stack of ${stack.length} images` : top;
+  return stack.length > 1 ? translate("{image}, stack of {count} images", { image: top, count: stack.length }) : top;
 }
 
 /**

@@ -16,6 +16,7 @@ import { PaintLayer } from "./paint_layer.js";
 import { listenToPointers } from "./paint_pointer.js";
 import { PaintToolbar } from "./paint_toolbar.js";
 import { Viewport } from "./viewport.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
 /** @typedef {import("./paint_layer.js").Patch} Patch */
@@ -63,7 +64,7 @@ export class PaintEditor {
     this.image = make("img", { alt: "", draggable: "false" });
     this.sheet = make("div", { class: "paint-sheet" }, this.image, this.layer.canvas);
     this.ring = make("i", { class: "paint-ring", hidden: true });
-    const help = `${options.label}. ${KEYS_HELP}`;
+    const help = `${options.label}. ${translate(KEYS_HELP)}`;
     const view = { class: "paint-view", tabindex: "0", role: "application", "aria-label": help };
     this.view = make("div", view, this.sheet, this.ring);
     const root = { class: `paint paint-of-${options.kind}`, role: "group", "aria-label": options.label };
@@ -322,7 +323,7 @@ export class PaintEditor {
   /** @param {boolean} wide whether the editor fills the window */
   #setWide(wide) {
     this.root.classList.toggle("wide", wide);
-    this.toolbar.wide.textContent = wide ? "Done" : "⤢";
+    this.toolbar.wide.textContent = wide ? translate("Done") : "⤢";
     requestAnimationFrame(() => this.fit());
     this.view.focus();
   }
@@ -399,7 +400,7 @@ export class PaintEditor {
     }
     this.showBrush(this.cursor);
     const place = `${Math.round((100 * x) / width)} %, ${Math.round((100 * y) / height)} %`;
-    this.toolbar.status.textContent = paints ? `Painted at ${place}` : "";
+    this.toolbar.status.textContent = paints ? translate("Painted at {place}", { place }) : "";
   }
 }
 

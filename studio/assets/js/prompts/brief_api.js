@@ -2,6 +2,7 @@
 /** Asking the studio for the prompts of a brief, whose answer comes as events. */
 
 import { getErrorTitle, StudioError } from "../common/requests.js";
+import { translate } from "../common/translate.js";
 
 const API = "api/image-studio";
 
@@ -77,6 +78,6 @@ function readEvent(block, onEvent) {
 
 /** @param {any} body */
 function makeError(body) {
-  const message = body.error || "The brief could not be read.";
+  const message = body.error || translate("The brief could not be read.");
   return new StudioError(getErrorTitle(body.code), message, body.details?.hint || "", body.code);
 }

@@ -2,6 +2,7 @@
 /** Filters of a brief: names with a value each, as many rows as are wanted. */
 
 import { make, makeButton } from "../common/dom.js";
+import { translate } from "../common/translate.js";
 
 const USUAL = ["Style", "Medium", "Mood", "Colours", "Season", "Time of day", "Place", "Platform"];
 const NAMES = "filter-names";
@@ -30,8 +31,8 @@ export class BriefFilters {
   addRow() {
     const name = make("input", { type: "text", maxlength: 60, list: NAMES, "aria-label": "Filter name" });
     const value = make("input", { type: "text", maxlength: 100, "aria-label": "Filter value" });
-    name.placeholder = "Mood";
-    value.placeholder = "calm";
+    name.placeholder = translate("Mood");
+    value.placeholder = translate("calm");
     const row = make("div", { class: "brief-filter" }, name, value);
     const remove = () => {
       row.remove();

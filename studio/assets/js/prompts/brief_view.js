@@ -12,6 +12,7 @@ import { showResult } from "./job_results.js";
 import { KnownChips } from "./known_chips.js";
 import { fillPersonas } from "./persona_choice.js";
 import { PERSONAS_CHANGED } from "./persona_editor.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("./brief_api.js").BriefAnswer} BriefAnswer */
 /** @typedef {import("./brief_api.js").Classification} Classification */
@@ -36,7 +37,7 @@ export class BriefView {
   constructor() {
     this.text = make("textarea", { rows: 3, "aria-label": "Brief", placeholder: "What are the images for?" });
     this.category = make("input", { type: "text", maxlength: 100, "aria-label": "Category", list: "categories" });
-    this.category.placeholder = "Category, such as poster";
+    this.category.placeholder = translate("Category, such as poster");
     this.persona = make("select", { "aria-label": "Persona" });
     fillPersonas(this.persona, [], "No persona", "");
     document.addEventListener(PERSONAS_CHANGED, (event) => {
@@ -48,7 +49,7 @@ export class BriefView {
     this.stop.hidden = true;
     this.state = make("span", { class: "note", role: "status" });
     this.known = new KnownChips(() => {
-      this.state.textContent = "Corrected. Press Find prompts to use it.";
+      this.state.textContent = translate("Corrected. Press Find prompts to use it.");
     });
     this.filters = new BriefFilters(() => this.known.clear());
     for (const box of [this.text, this.category]) box.addEventListener("input", () => this.known.clear());
@@ -71,7 +72,7 @@ export class BriefView {
     return make(
       "section",
       { class: "brief", "aria-label": "From a brief" },
-      make("h3", {}, "From a brief"),
+      make("h3", {}, translate("From a brief")),
       this.text,
       fields,
       this.filters.root,
@@ -101,11 +102,12 @@ export class BriefView {
     try {
       await streamBrief(body, this.abort.signal, (name, data) => {
         if (name === "classification") this.showKnown(data);
-        else if (name === "delta") this.state.textContent = `Writing … ${(written += data.text.length)} characters`;
-        else if (name === "done") this.showAnswer(data);
+        else if (name === "delta") {
+          this.state.textContent = translate("Writing … {count} characters", { count: (written += data.text.length) });
+        } else if (name === "done") this.showAnswer(data);
       });
     } catch (error) {
-      if (this.abort.signal.aborted) this.state.textContent = "Stopped.";
+      if (this.abort.signal.aborted) this.state.textContent = translate("Stopped.");
       else showError(error);
     } finally {
       this.setBusy(false);
@@ -116,8 +118,8 @@ export class BriefView {
   setBusy(busy) {
     this.find.disabled = busy;
     this.stop.hidden = !busy;
-    if (busy) this.state.textContent = "Reading the brief …";
-    else if (/…( \d+ characters)?$/.test(this.state.textContent ?? "")) this.state.textContent = "";
+    if (busy) this.state.textContent = translate("Reading the brief …");
+    else if (/…( .+)?$/.test(this.state.textContent ?? "")) this.state.textContent = "";
   }
 
   /** @param {Classification} known */
@@ -131,7 +133,10 @@ export class BriefView {
     this.answer = answer;
     this.cards.replaceChildren(...answer.prompts.map(makeCard));
     this.generate.hidden = !answer.prompts.length;
-    const writer = answer.source === "rules" ? "Written by rules." : `Written by ${answer.source}.`;
+    const writer =
+      answer.source === "rules"
+        ? translate("Written by rules.")
+        : translate("Written by {name}.", { name: answer.source });
     this.state.textContent = [writer, ...answer.notes].join(" ");
   }
 

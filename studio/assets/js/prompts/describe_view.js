@@ -8,6 +8,7 @@ import { followImages } from "../images/pad_registry.js";
 import { writeIntoForm } from "./form_prompt.js";
 import { nameSpeaker } from "./image_describer.js";
 import { describeImage, getHelpers } from "./prompts_api.js";
+import { translate } from "../common/translate.js";
 
 const PAD = "describe-source";
 export class DescribeView {
@@ -37,7 +38,7 @@ export class DescribeView {
     this.root = make(
       "section",
       { class: "describe", "aria-label": "Describe an image" },
-      make("h3", {}, "Describe an image"),
+      make("h3", {}, translate("Describe an image")),
       pad,
       make("div", { class: "wildcard-buttons" }, this.look, this.caption, this.ask, this.stop, this.state),
       this.found,
@@ -64,7 +65,7 @@ export class DescribeView {
     const buttons = [this.look, this.caption, this.ask];
     buttons.forEach((button) => (button.disabled = true));
     this.stop.hidden = !by;
-    this.state.textContent = "Looking …";
+    this.state.textContent = translate("Looking …");
     try {
       const found = await describeImage(this.image, by, this.abort.signal);
       this.prompt.value = found.prompt;
@@ -73,7 +74,7 @@ export class DescribeView {
       this.found.hidden = false;
       this.state.textContent = nameSpeaker(found);
     } catch (error) {
-      this.state.textContent = this.abort.signal.aborted ? "Stopped." : "";
+      this.state.textContent = this.abort.signal.aborted ? translate("Stopped.") : "";
       if (!this.abort.signal.aborted) showError(error);
     } finally {
       buttons.forEach((button) => (button.disabled = !this.image));

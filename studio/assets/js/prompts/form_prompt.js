@@ -4,6 +4,7 @@
 import { findBox, typeInto } from "../common/gradio_dom.js";
 import { openTab } from "../common/open_tab.js";
 import { StudioError } from "../common/requests.js";
+import { translate } from "../common/translate.js";
 
 const PROMPT = "#prompt";
 const NEGATIVE = "#negative-prompt";
@@ -28,7 +29,9 @@ export async function writeIntoForm(prompt, negative) {
       box.focus();
       return;
     }
-    if (performance.now() > end) throw new StudioError("Not opened", "Txt2Img did not open.", "Reload the page.");
+    if (performance.now() > end) {
+      throw new StudioError(translate("Not opened"), translate("Txt2Img did not open."), translate("Reload the page."));
+    }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }

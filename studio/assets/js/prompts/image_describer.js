@@ -5,6 +5,7 @@ import { make, makeButton } from "../common/dom.js";
 import { showError } from "../common/toasts.js";
 import { followImages } from "../images/pad_registry.js";
 import { describeImage } from "./prompts_api.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("./prompts_api.js").Description} Description */
 
@@ -20,7 +21,7 @@ const SPEAKERS = {
  * @returns {string} who gave it
  */
 export function nameSpeaker({ source }) {
-  return SPEAKERS[source] ?? `Written by ${source}.`;
+  return translate(SPEAKERS[source] ?? "Written by {name}.", { name: source });
 }
 
 export class ImageDescriber {
@@ -66,7 +67,7 @@ export class ImageDescriber {
     this.abort = new AbortController();
     for (const button of [this.look, this.caption, this.ask]) button.disabled = true;
     this.stop.hidden = !by;
-    this.state.textContent = "Looking …";
+    this.state.textContent = translate("Looking …");
     try {
       const found = await describeImage(this.image, by, this.abort.signal);
       this.write(found.prompt, found.negativePrompt);

@@ -4,6 +4,7 @@
 import { make } from "../common/dom.js";
 import { requestJson } from "../common/requests.js";
 import { showError } from "../common/toasts.js";
+import { translate } from "../common/translate.js";
 
 const JOB = "api/image-studio/jobs";
 const POLL_MS = 1000;
@@ -16,7 +17,7 @@ const FINAL = ["finished", "failed", "cancelled"];
  * @param {string} text what they show
  */
 export async function showResult(list, id, text) {
-  const place = make("figure", {}, make("figcaption", {}, "Waiting …"));
+  const place = make("figure", {}, make("figcaption", {}, translate("Waiting …")));
   list.append(place);
   try {
     for (;;) {

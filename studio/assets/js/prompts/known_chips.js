@@ -4,6 +4,7 @@
 import { make, makeButton } from "../common/dom.js";
 import { listKnownValues, listWordFields, removeValue, WORD_LABELS, writeValue } from "./brief_corrections.js";
 import { listTerritoryNames } from "./territory_names.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("./brief_api.js").Classification} Classification */
 /** @typedef {import("./brief_corrections.js").Corrections} Corrections */
@@ -65,7 +66,7 @@ export class KnownChips {
       { class: "chip" },
       makeButton(label, change, { title: "Change" }),
       makeButton("×", () => this.known && this.correct(removeValue(this.known, this.said, value)), {
-        "aria-label": `Remove “${text}”`,
+        "aria-label": translate("Remove “{text}”", { text }),
       }),
     );
     return chip;

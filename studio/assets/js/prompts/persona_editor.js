@@ -6,6 +6,7 @@ import { make, makeButton } from "../common/dom.js";
 import { showError } from "../common/toasts.js";
 import { fillPersonas } from "./persona_choice.js";
 import { deletePersona, listPersonas, savePersona } from "./prompts_api.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("./prompts_api.js").Persona} Persona */
 
@@ -50,10 +51,10 @@ export class PersonaEditor {
     this.root = make(
       "section",
       { class: "personas", "aria-label": "Personas" },
-      make("h3", {}, "Personas"),
+      make("h3", {}, translate("Personas")),
       help,
-      make("label", { class: "field" }, "Persona", this.chosen),
-      make("label", { class: "field" }, "Name", this.name),
+      make("label", { class: "field" }, translate("Persona"), this.chosen),
+      make("label", { class: "field" }, translate("Name"), this.name),
       ...fields,
       make("div", { class: "wildcard-buttons" }, save, this.remove, this.state),
     );
@@ -84,7 +85,7 @@ export class PersonaEditor {
     try {
       const kept = await savePersona(/** @type {Persona} */ ({ name: this.name.value.trim(), ...fields }));
       await this.start(kept.name);
-      this.state.textContent = "Saved.";
+      this.state.textContent = translate("Saved.");
     } catch (error) {
       showError(error);
     }
@@ -92,7 +93,9 @@ export class PersonaEditor {
 
   async drop() {
     const name = this.chosen.value;
-    const text = `The persona “${name}” is deleted. Images keep the prompts that were made with it.`;
+    const text = translate("The persona “{name}” is deleted. Images keep the prompts that were made with it.", {
+      name,
+    });
     if (!(await askToConfirm({ title: "Delete persona", text, action: "Delete" }))) return;
     try {
       await deletePersona(name);

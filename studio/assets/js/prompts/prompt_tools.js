@@ -19,6 +19,7 @@ import {
   listPersonas,
   rewritePrompt,
 } from "./prompts_api.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
 /**
@@ -41,7 +42,11 @@ class PromptTools {
     this.undo.hidden = true;
     /** @type {{prompt: string, negative: string} | null} */
     this.before = null;
-    this.subject = make("select", { "aria-label": "Subject of random prompts" }, make("option", { value: "" }, "Any"));
+    this.subject = make(
+      "select",
+      { "aria-label": "Subject of random prompts" },
+      make("option", { value: "" }, translate("Any")),
+    );
     this.subject.append(...subjects.map((name) => make("option", { value: name }, capitalise(name))));
     const random = makeButton("⚂ Random prompt", () => this.run(() => this.drawRandom()), {
       title: "Write a random prompt for the chosen model",
@@ -155,7 +160,7 @@ class PromptTools {
     if (enhanced.additions.length) this.write(enhanced.prompt, null);
     this.chips.replaceChildren(...enhanced.additions.map((addition) => this.makeChip(addition.text)));
     this.showAdvice(
-      enhanced.additions.length ? enhanced.advice : enhanced.advice || "The prompt says everything already.",
+      enhanced.additions.length ? enhanced.advice : enhanced.advice || translate("The prompt says everything already."),
       enhanced.switchTo,
     );
   }
@@ -164,7 +169,7 @@ class PromptTools {
     const text = readBox(this.prompt);
     this.abort = new AbortController();
     this.stop.hidden = false;
-    this.showAdvice("Writing …", "");
+    this.showAdvice(translate("Writing …"), "");
     try {
       const written = await rewritePrompt(text, this.model, this.abort.signal);
       if (readBox(this.prompt) === text) this.write(written.prompt, null);
@@ -214,7 +219,7 @@ class PromptTools {
       if (this.prompt) typeInto(this.prompt, removePhrase(readBox(this.prompt), text));
       chip.remove();
     });
-    chip.setAttribute("aria-label", `Remove “${text}”`);
+    chip.setAttribute("aria-label", translate("Remove “{text}”", { text }));
     return chip;
   }
 

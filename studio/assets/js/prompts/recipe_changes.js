@@ -2,6 +2,7 @@
 /** Changes of a recipe as lines of text: a field's name, a colon and its value. */
 
 import { StudioError } from "../common/requests.js";
+import { translate } from "../common/translate.js";
 
 /**
  * Read changes. A value is read as JSON where it is some, so that numbers, lists and parts can be given, else as text;
@@ -17,7 +18,11 @@ export function readChanges(text) {
     if (!line.trim()) return;
     const [, name, value] = /^\s*([a-z][a-z0-9_.]*)\s*:\s*(.*?)\s*$/i.exec(line) ?? [];
     if (name === undefined || value === undefined) {
-      throw new StudioError("Invalid change", `Line ${index + 1} is no change.`, "Write it as “steps: 30”.");
+      throw new StudioError(
+        translate("Invalid change"),
+        translate("Line {number} is no change.", { number: index + 1 }),
+        translate("Write it as “steps: 30”."),
+      );
     }
     writePath(changes, name.split("."), readValue(value));
   });

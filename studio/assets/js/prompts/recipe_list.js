@@ -8,6 +8,7 @@ import { showError } from "../common/toasts.js";
 import { showResult } from "./job_results.js";
 import { readChanges } from "./recipe_changes.js";
 import { deleteRecipe, importRecipe, listRecipes, runRecipe, saveRecipeAs } from "./recipes_api.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("./recipes_api.js").Recipe} Recipe */
 
@@ -29,7 +30,7 @@ export class RecipeList {
     this.results = make("div", { class: "brief-results", "aria-live": "polite" });
     this.remove = makeButton("Delete", () => void this.guard(() => this.drop()));
     this.file = make("input", { type: "file", accept: ".json,application/json", hidden: true });
-    this.file.setAttribute("aria-label", "Recipe file");
+    this.file.setAttribute("aria-label", translate("Recipe file"));
     this.file.addEventListener("change", () => void this.guard(() => this.readFile()));
     this.root = this.build();
   }
@@ -52,11 +53,11 @@ export class RecipeList {
     return make(
       "section",
       { class: "recipes", "aria-label": "Recipes" },
-      make("h3", {}, "Recipes"),
-      make("label", { class: "field" }, "Recipe", this.chosen),
+      make("h3", {}, translate("Recipes")),
+      make("label", { class: "field" }, translate("Recipe"), this.chosen),
       this.about,
       this.holds,
-      make("label", { class: "field" }, "Changes", this.changes),
+      make("label", { class: "field" }, translate("Changes"), this.changes),
       make("p", { class: "hint" }, help),
       buttons,
       this.results,
@@ -77,7 +78,7 @@ export class RecipeList {
     await this.guard(async () => {
       this.recipes = await listRecipes();
       const options = this.recipes.map(({ id, name, own }) =>
-        make("option", { value: id }, own ? name : `${name} (included)`),
+        make("option", { value: id }, own ? name : translate("{name} (included)", { name })),
       );
       this.chosen.replaceChildren(...options);
       if (this.recipes.some(({ id }) => id === chosen)) this.chosen.value = chosen;
@@ -100,7 +101,13 @@ export class RecipeList {
 
   requireRecipe() {
     const { recipe } = this;
-    if (!recipe) throw new StudioError("No recipe", "No recipe is chosen.", "Choose one, or import one.");
+    if (!recipe) {
+      throw new StudioError(
+        translate("No recipe"),
+        translate("No recipe is chosen."),
+        translate("Choose one, or import one."),
+      );
+    }
     return recipe;
   }
 
@@ -117,7 +124,7 @@ export class RecipeList {
     if (!name) return;
     const kept = await saveRecipeAs(recipe.id, name, changes);
     await this.start(kept.id);
-    this.state.textContent = `Saved as “${kept.name}”.`;
+    this.state.textContent = translate("Saved as “{name}”.", { name: kept.name });
   }
 
   download() {
@@ -133,7 +140,9 @@ export class RecipeList {
 
   async drop() {
     const recipe = this.requireRecipe();
-    const text = `The recipe “${recipe.name}” is deleted. Images that were made with it stay.`;
+    const text = translate("The recipe “{name}” is deleted. Images that were made with it stay.", {
+      name: recipe.name,
+    });
     if (!(await askToConfirm({ title: "Delete recipe", text, action: "Delete" }))) return;
     await deleteRecipe(recipe.id);
     await this.start();
@@ -148,12 +157,18 @@ export class RecipeList {
     try {
       data = JSON.parse(text);
     } catch {
-      throw new StudioError("No recipe", `${file.name} is no JSON.`, "Choose a recipe, graph or template file.");
+      throw new StudioError(
+        translate("No recipe"),
+        translate("{name} is no JSON.", { name: file.name }),
+        translate("Choose a recipe, graph or template file."),
+      );
     }
     const named = typeof data?.name === "string" && data.name.trim();
     const kept = await importRecipe(data, named ? "" : file.name.replace(/\.json$/i, "").slice(0, 60));
     await this.start(kept.id);
-    const left = kept.notApplied.length ? ` Not applied: ${kept.notApplied.join(", ")}.` : "";
-    this.state.textContent = `Imported as “${kept.name}”.${left}`;
+    const left = kept.notApplied.length
+      ? ` ${translate("Not applied: {names}.", { names: kept.notApplied.join(", ") })}`
+      : "";
+    this.state.textContent = translate("Imported as “{name}”.", { name: kept.name }) + left;
   }
 }

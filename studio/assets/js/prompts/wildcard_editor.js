@@ -5,6 +5,7 @@ import { askToConfirm } from "../common/ask_dialog.js";
 import { make, makeButton } from "../common/dom.js";
 import { showError } from "../common/toasts.js";
 import { deleteWildcard, expandTemplate, getWildcard, listWildcards, saveWildcard } from "./prompts_api.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("./prompts_api.js").WildcardName} WildcardName */
 
@@ -29,14 +30,23 @@ export class WildcardEditor {
     const side = make("div", { class: "wildcard-side" }, this.filter, fresh, this.list);
     const buttons = make("div", { class: "wildcard-buttons" }, this.save, this.remove, this.state);
     const tryIt = makeButton("Draw", () => void this.draw());
-    const help = make("p", { class: "hint" }, "One value per line; 3::value weighs three times, # begins a comment.");
+    const help = make(
+      "p",
+      { class: "hint" },
+      translate("One value per line; 3::value weighs three times, # begins a comment."),
+    );
     const parts = make(
       "div",
       { class: "wildcard-editor" },
       side,
       make("div", { class: "wildcard-main" }, this.name, this.text, help, buttons, this.template, tryIt, this.tried),
     );
-    this.root = make("section", { class: "wildcards", "aria-label": "Wildcards" }, make("h3", {}, "Wildcards"), parts);
+    this.root = make(
+      "section",
+      { class: "wildcards", "aria-label": "Wildcards" },
+      make("h3", {}, translate("Wildcards")),
+      parts,
+    );
     this.edit("", "", true);
   }
 
@@ -76,7 +86,12 @@ export class WildcardEditor {
     await this.guard(async () => {
       const found = await getWildcard(name);
       this.edit(found.name, found.text, found.own);
-      this.state.textContent = `${found.values} values${found.own ? "" : ", included; saving makes your own copy"}`;
+      this.state.textContent = translate(
+        found.own ? "{count} values" : "{count} values, included; saving makes your own copy",
+        {
+          count: found.values,
+        },
+      );
     });
   }
 
@@ -97,13 +112,15 @@ export class WildcardEditor {
       const saved = await saveWildcard(this.name.value.trim(), this.text.value);
       await this.start();
       this.edit(saved.name, this.text.value, true);
-      this.state.textContent = `Saved ${saved.values} values.`;
+      this.state.textContent = translate("Saved {count} values.", { count: saved.values });
     });
   }
 
   async drop() {
     const name = this.name.value.trim();
-    const text = `The wildcard “${name}” is deleted. Images and waiting jobs keep what was drawn from it.`;
+    const text = translate("The wildcard “{name}” is deleted. Images and waiting jobs keep what was drawn from it.", {
+      name,
+    });
     if (!(await askToConfirm({ title: "Delete wildcard", text, action: "Delete" }))) return;
     await this.guard(async () => {
       await deleteWildcard(name);

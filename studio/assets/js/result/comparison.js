@@ -2,6 +2,7 @@
 /** Before and after: the source lies over the result up to a line that a slider moves. */
 
 import { find, get, make, makeButton } from "../common/dom.js";
+import { translate } from "../common/translate.js";
 
 const MAX_ZOOM = 16;
 
@@ -47,8 +48,8 @@ function buildComparison(before, after) {
     make("div", { class: "compare-side" }, make("img", { src: after, alt: "" })),
     make("div", { class: "compare-side compare-before" }, make("img", { src: before, alt: "The image before" })),
     make("i", { "aria-hidden": "true" }),
-    make("span", {}, "Before"),
-    make("span", {}, "After"),
+    make("span", {}, translate("Before")),
+    make("span", {}, translate("After")),
     slider,
     make(
       "div",

@@ -8,6 +8,7 @@
 import { find, findAll, get, getTarget, isPressed, make, setPressed } from "../common/dom.js";
 import { showComparison } from "./comparison.js";
 import { setMarkedImage } from "./result_marks.js";
+import { translate } from "../common/translate.js";
 
 const COPIED_MS = 1500;
 
@@ -78,7 +79,7 @@ export function showFrame(frame) {
  */
 function showRecipe(recipe, data) {
   get('[data-fact="size"]', recipe).textContent = `${data.width} × ${data.height}`;
-  get('[data-fact="seed"]', recipe).textContent = data.seed ? `Seed ${data.seed}` : "";
+  get('[data-fact="seed"]', recipe).textContent = data.seed ? translate("Seed {seed}", { seed: data.seed }) : "";
   get('[data-fact="model"]', recipe).textContent = data.model ?? "";
   const link = get('[data-act="download"]', recipe);
   link.setAttribute("href", data.src ?? "");
@@ -128,7 +129,7 @@ async function copyRecipe(button) {
     copyBySelection(text);
   }
   const label = button.textContent;
-  button.textContent = "Copied";
+  button.textContent = translate("Copied");
   setTimeout(() => (button.textContent = label), COPIED_MS);
 }
 

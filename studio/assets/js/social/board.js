@@ -12,6 +12,7 @@ import { CropCard } from "./crop_card.js";
 import { roundBox } from "./crop_geometry.js";
 import { FocusMark } from "./focus_mark.js";
 import { formatStore } from "./format_store.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
 /** @typedef {import("./crop_advice.js").Advice} Advice */
@@ -73,7 +74,7 @@ class Board {
     const help = make(
       "div",
       {},
-      make("strong", {}, "Main subject"),
+      make("strong", {}, translate("Main subject")),
       make("p", { class: "note" }, FOCUS_HELP),
       this.clear,
     );
@@ -121,7 +122,7 @@ class Board {
   setImages(images) {
     this.images = images;
     const buttons = images.slice(0, MAX_SHOWN).map((hash, index) => {
-      const label = `Image ${index + 1} of ${images.length}`;
+      const label = translate("Image {number} of {count}", { number: index + 1, count: images.length });
       const thumbnail = make("img", { src: getPreviewAddress(hash), alt: "", loading: "lazy" });
       const attributes = { type: "button", "data-hash": hash, "aria-label": label, onclick: () => this.setImage(hash) };
       return make("button", attributes, thumbnail);
@@ -265,8 +266,9 @@ class Board {
   showSummary() {
     const count = this.cards.size;
     const undecided = findAll('[data-verdict="asks"]', this.grid).length;
-    const question = undecided ? ` · ${undecided} to decide` : "";
-    this.summary.textContent = `${count} format${count === 1 ? "" : "s"}${question}`;
+    const question = undecided ? ` · ${translate("{count} to decide", { count: undecided })}` : "";
+    const formats = count === 1 ? translate("1 format") : translate("{count} formats", { count });
+    this.summary.textContent = formats + question;
   }
 
   askForAdvice() {

@@ -6,6 +6,7 @@ import { requestJson } from "../common/requests.js";
 import { showError } from "../common/toasts.js";
 import { formatStore } from "./format_store.js";
 import { OwnFormatForm } from "./own_format_form.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
 /** @typedef {import("./format_store.js").Format} Format */
@@ -75,7 +76,10 @@ class FormatList {
     this.form.allowSharing(data.may_share);
     this.groups.replaceChildren(...data.platforms.map((platform) => this.buildGroup(platform)));
     const problems = data.problems.map((problem) => make("p", { class: "note note-bad" }, problem));
-    const count = `${formatStore.formats.size} formats, as of ${data.as_of}. Point at one for its source.`;
+    const count = translate("{count} formats, as of {day}. Point at one for its source.", {
+      count: formatStore.formats.size,
+      day: data.as_of,
+    });
     this.foot.replaceChildren(...problems, make("p", { class: "note" }, count));
     this.show();
   }
@@ -90,7 +94,7 @@ class FormatList {
       const chosen = this.getChosen();
       this.toggle(ids, !ids.every((id) => chosen.includes(id)));
     };
-    const all = makeButton("All", toggleAll, { "aria-label": `All of ${platform.title}` });
+    const all = makeButton("All", toggleAll, { "aria-label": translate("All of {name}", { name: platform.title }) });
     const title = make("strong", {}, platform.title);
     const summary = make("summary", {}, title, make("span", { class: "formats-some" }));
     const list = make("div", { class: "formats-list" }, ...platform.formats.map((format) => this.buildRow(format)));
@@ -127,7 +131,7 @@ class FormatList {
         showError(error);
       }
     };
-    return makeButton("×", deleteFormat, { "aria-label": `Delete ${format.name}` });
+    return makeButton("×", deleteFormat, { "aria-label": translate("Delete {name}", { name: format.name }) });
   }
 
   /** Show which formats are chosen. */
@@ -143,7 +147,7 @@ class FormatList {
       const text = count ? `${count} of ${group.querySelectorAll("input").length}` : "";
       get(".formats-some", group).textContent = text;
     }
-    this.count.textContent = `${now.size} chosen`;
+    this.count.textContent = translate("{count} chosen", { count: now.size });
     formatStore.setChosen(chosen);
   }
 

@@ -5,6 +5,7 @@ import { make, makeButton } from "../common/dom.js";
 import { postJson } from "../common/requests.js";
 import { showError } from "../common/toasts.js";
 import { formatStore } from "./format_store.js";
+import { translate } from "../common/translate.js";
 
 export class OwnFormatForm {
   /** @param {(id: string) => void} onSaved */
@@ -15,18 +16,18 @@ export class OwnFormatForm {
     this.height = make("input", { type: "number", min: 16, max: 8192, value: 900 });
     this.limit = make("input", { type: "number", min: 1, placeholder: "no limit" });
     this.share = make("input", { type: "checkbox" });
-    this.shareLabel = make("label", { hidden: true }, "For all users", this.share);
+    this.shareLabel = make("label", { hidden: true }, translate("For all users"), this.share);
     const form = make(
       "div",
       { class: "formats-form" },
-      make("label", {}, "Name", this.name),
-      make("label", {}, "Width", this.width),
-      make("label", {}, "Height", this.height),
-      make("label", {}, "Max file size (kB)", this.limit),
+      make("label", {}, translate("Name"), this.name),
+      make("label", {}, translate("Width"), this.width),
+      make("label", {}, translate("Height"), this.height),
+      make("label", {}, translate("Max file size (kB)"), this.limit),
       this.shareLabel,
       makeButton("Save format", () => this.save()),
     );
-    this.root = make("details", { class: "formats-own" }, make("summary", {}, "Custom format"), form);
+    this.root = make("details", { class: "formats-own" }, make("summary", {}, translate("Custom format")), form);
   }
 
   /** @param {boolean} mayShare whether this user may save formats for everybody */

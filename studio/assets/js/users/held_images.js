@@ -6,6 +6,7 @@ import { make, makeButton } from "../common/dom.js";
 import { postJson, requestJson } from "../common/requests.js";
 import { showError } from "../common/toasts.js";
 import { describeVerdict } from "./user_texts.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("./user_texts.js").HeldImage} HeldImage */
 
@@ -22,7 +23,7 @@ export class HeldImages {
   async load() {
     /** @type {{images: HeldImage[]}} */
     const { images } = await requestJson(`${HELD}?everybody=${this.decides}`);
-    const none = make("p", { class: "note" }, "No images are held back.");
+    const none = make("p", { class: "note" }, translate("No images are held back."));
     this.root.replaceChildren(...(images.length ? images.map((image) => this.buildRow(image)) : [none]));
   }
 
@@ -38,7 +39,7 @@ export class HeldImages {
     if (this.decides) {
       const original = { href: `${HELD}/${image.id}/original`, target: "_blank", rel: "noopener", class: "mini" };
       buttons.append(
-        make("a", original, "Show original"),
+        make("a", original, translate("Show original")),
         makeButton("Release", () => this.release(image)),
       );
     }

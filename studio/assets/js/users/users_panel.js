@@ -7,6 +7,7 @@ import { postJson, requestJson } from "../common/requests.js";
 import { showError } from "../common/toasts.js";
 import { HeldImages } from "./held_images.js";
 import { describeEntry, describeLimits, describeUsage, formatTime, parseLimits, ROLES } from "./user_texts.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
 /** @typedef {import("./user_texts.js").User} User */
@@ -38,17 +39,17 @@ class UsersPanel {
     this.audit = make("div", { class: "table-frame" });
     this.all = make("div", { hidden: true });
     this.all.append(
-      make("h4", {}, "All users"),
+      make("h4", {}, translate("All users")),
       this.users,
       this.told,
       this.buildNewUserForm(),
-      make("h4", {}, "Audit log"),
+      make("h4", {}, translate("Audit log")),
       this.audit,
     );
     this.root = make("section", { class: "users", "aria-label": "Users" });
     this.held = make("div", {});
-    this.root.append(this.own, make("h4", {}, "Your logins"), this.sessions);
-    this.root.append(make("h4", {}, "Images held back"), this.held, this.all);
+    this.root.append(this.own, make("h4", {}, translate("Your logins")), this.sessions);
+    this.root.append(make("h4", {}, translate("Images held back")), this.held, this.all);
   }
 
   async load() {
@@ -99,7 +100,7 @@ class UsersPanel {
    */
   buildUserRow(user) {
     const role = buildRoleChoice(user.role, (value) => this.change(user.name, { role: value }));
-    role.setAttribute("aria-label", `Role of ${user.name}`);
+    role.setAttribute("aria-label", translate("Role of {name}", { name: user.name }));
     const state = user.disabled ? "Enable" : "Disable";
     const buttons = make("div", { class: "users-buttons" });
     buttons.append(
@@ -109,7 +110,7 @@ class UsersPanel {
       makeButton(state, () => this.change(user.name, { disabled: !user.disabled })),
       makeButton("Remove", () => this.remove(user)),
     );
-    const name = user.disabled ? `${user.name} (disabled)` : user.name;
+    const name = user.disabled ? translate("{name} (disabled)", { name: user.name }) : user.name;
     return makeRow([name, role, describeLimits(user.limits) || "as everybody", describeUsage(user)], buttons);
   }
 
@@ -122,8 +123,8 @@ class UsersPanel {
       placeholder: "Name",
     });
     const role = buildRoleChoice("member", () => {});
-    role.setAttribute("aria-label", "Role of the new user");
-    const add = make("button", { type: "submit", class: "mini mini-main" }, "Add user");
+    role.setAttribute("aria-label", translate("Role of the new user"));
+    const add = make("button", { type: "submit", class: "mini mini-main" }, translate("Add user"));
     const form = make("form", { class: "users-new" }, name, role, add);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -140,13 +141,18 @@ class UsersPanel {
   async askLimits(user) {
     const value = describeLimits(user.limits);
     const label = "Limits as name=value, separated by commas; empty: as everybody";
-    const given = await askForOptionalText({ title: `Limits of ${user.name}`, label, value, action: "Save" });
+    const given = await askForOptionalText({
+      title: translate("Limits of {name}", { name: user.name }),
+      label,
+      value,
+      action: "Save",
+    });
     if (given !== null) await this.run(() => this.send("PATCH", `users/${user.name}`, { limits: parseLimits(given) }));
   }
 
   /** @param {User} user */
   async resetPassword(user) {
-    const text = `${user.name} gets a new password, and all their logins end.`;
+    const text = translate("{name} gets a new password, and all their logins end.", { name: user.name });
     if (!(await askToConfirm({ title: "New password", text, action: "New password" }))) return;
     await this.run(async () => {
       const changed = await this.send("PATCH", `users/${user.name}`, { newPassword: true });
@@ -156,7 +162,9 @@ class UsersPanel {
 
   /** @param {User} user */
   async remove(user) {
-    const text = `${user.name} can no longer log in, and their tokens end. Their images stay on the disk.`;
+    const text = translate("{name} can no longer log in, and their tokens end. Their images stay on the disk.", {
+      name: user.name,
+    });
     if (await askToConfirm({ title: "Remove user", text, action: "Remove" })) {
       await this.run(() => this.send("DELETE", `users/${user.name}`));
     }
@@ -167,7 +175,7 @@ class UsersPanel {
    * @param {string} password
    */
   tellPassword(name, password) {
-    const note = make("p", { class: "note" }, `Password of ${name}, shown only once:`);
+    const note = make("p", { class: "note" }, translate("Password of {name}, shown only once:", { name }));
     this.told.replaceChildren(note, make("pre", { class: "log" }, password));
   }
 
@@ -225,7 +233,7 @@ function buildRoleChoice(chosen, onChange) {
  * @returns {HTMLElement}
  */
 function makeTable(titles, rows) {
-  const head = make("tr", {}, ...titles.map((title) => make("th", {}, title)));
+  const head = make("tr", {}, ...titles.map((title) => make("th", {}, translate(title))));
   return make("table", { class: "plain" }, make("thead", {}, head), make("tbody", {}, ...rows));
 }
 
