@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from studio.core.errors import InvalidRequest
+from studio.core.errors import InvalidRequest, JobCancelled
 from studio.core.ports import LoadOptions
 from studio.core.request import LoraUse
 from studio.core.settings import Settings
 from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.accelerate.small_weights import STORAGE, keep_weights_small
-from studio.pipelines.accelerate.torch_options import STEP_CACHE_NOTICE, apply_torch_options, compile_blocks
+from studio.pipelines.accelerate.torch_options import (
+    STEP_CACHE_NOTICE,
+    apply_torch_options,
+    arrange_channels,
+    compile_blocks,
+)
+from studio.pipelines.run.offloading import LAYERS, offload_parts
 from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
 from tests.test_lora import make_lora
 from tests.tiny_families import make_tiny_flux
@@ -185,3 +191,63 @@ def test_a_unet_has_no_step_cache_and_a_job_says_so(tmp_path: Path) -> None:
     assert backend.render(make_request(), make_seeds(1), ctx)
     assert ctx.notices == ["The step cache is not available for this model."]
     backend.close()
+
+
+def test_the_order_of_channels_in_memory_changes_and_the_image_does_not(tmp_path: Path) -> None:
+    import diffusers
+    import torch
+
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(make_tiny_sd15(tmp_path / "tiny"), local_files_only=True)
+    pipe.set_progress_bar_config(disable=True)
+    weights = [weight for weight in pipe.vae.parameters() if weight.ndim == 4 and weight.shape[1] > 1]
+    plain, _ = draw(pipe, Settings())
+    arrange_channels(pipe.vae, True)
+    places = [weight.data_ptr() for weight in weights]
+    assert weights
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+    assert np.abs(plain - draw(pipe, Settings())[0]).max() <= 1 / 255
+    arrange_channels(pipe.vae, True)
+    assert [weight.data_ptr() for weight in weights] == places, "what lies so already is not copied"
+    arrange_channels(pipe.vae, False)
+    assert all(weight.is_contiguous() for weight in weights)
+    assert (draw(pipe, Settings())[0] == plain).all()
+
+
+@pytest.mark.parametrize("by", ["models", "layers"])
+def test_parts_that_wait_outside_draw_the_same_and_come_back(tmp_path: Path, by: str) -> None:
+    import diffusers
+
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(make_tiny_sd15(tmp_path / "tiny"), local_files_only=True)
+    pipe.set_progress_bar_config(disable=True)
+    plain, _ = draw(pipe, Settings())
+    for _ in range(2):
+        with offload_parts(pipe, "cpu", by):
+            layers = [module for module in pipe.unet.modules() if has_hooks(module)]
+            assert len(layers) > 10 if by == LAYERS else len(layers) == 0
+            assert (draw(pipe, Settings())[0] == plain).all()
+        assert not any(has_hooks(module) for module in pipe.unet.modules())
+    with pytest.raises(JobCancelled), offload_parts(pipe, "cpu", by):
+        raise JobCancelled("Stopped.")
+    assert (draw(pipe, Settings())[0] == plain).all()
+
+
+def has_hooks(module: Any) -> bool:
+    return bool(getattr(getattr(module, "_diffusers_hook", None), "hooks", None))
+
+
+def test_layers_are_copied_beside_the_computation_on_a_card_alone(tmp_path: Path) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Pipe:
+        components: ClassVar[dict[str, Any]] = {}
+
+        def enable_group_offload(self, **options: Any) -> None:
+            asked.append(options)
+
+        def to(self, device: str) -> None: ...
+
+    for device in ("cuda", "cpu"):
+        with offload_parts(Pipe(), device, LAYERS):
+            pass
+    assert [options["use_stream"] for options in asked] == [True, False]
+    assert [options["onload_device"].type for options in asked] == ["cuda", "cpu"]

@@ -83,10 +83,10 @@ class Settings:
     )
     accelerator: str = setting_field(
         "auto",
-        "Runs models faster at the same image. Automatic uses OpenVINO on a CPU where it measures a gain; compile lets"
-        " torch compile a model's blocks, for GPUs.",
+        "Runs models faster at the same image. Automatic uses OpenVINO on a CPU where it measures a gain. For GPUs:"
+        " compile lets torch compile a model's blocks, graphs records small models as CUDA graphs.",
         group="Models",
-        choices=("auto", "openvino", "compile", "none"),
+        choices=("auto", "openvino", "compile", "graphs", "none"),
     )
     fused_projections: bool = setting_field(
         False,
@@ -98,6 +98,18 @@ class Settings:
         "Attention implementation that is tried first. Automatic leaves the choice to torch.",
         group="Models",
         choices=("auto", "cudnn", "flash", "efficient", "math"),
+    )
+    channels_last: bool = setting_field(
+        False,
+        "Keep the weights of the VAE with all channels of a pixel side by side, for GPUs.",
+        group="Models",
+    )
+    offload: str = setting_field(
+        "models",
+        "What waits in system memory where GPU memory is short: whole models, or single layers, which need less GPU"
+        " memory and are copied while others compute.",
+        group="Models",
+        choices=("models", "layers"),
     )
     step_cache: float = setting_field(
         0.0,

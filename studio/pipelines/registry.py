@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from studio.core.ports import ResidentModel
 from studio.core.weights import WeightFile
 from studio.pipelines import device_memory
+from studio.pipelines.accelerate.cuda_graphs import RecordedGraphs
 from studio.pipelines.catalog.file_stamps import FileStamp, read_stamp
 from studio.pipelines.load_notices import collect_load_notices
 from studio.pipelines.run.live_preview import Previewer
@@ -72,6 +73,8 @@ class ResidentPipeline:
     prompts: PromptCache = field(default_factory=PromptCache)
     accelerated: dict[str, AcceleratedNetwork] = field(default_factory=dict[str, "AcceleratedNetwork"])
     """What runs networks of the pipeline faster than torch does, by the network's name."""
+    graphs: RecordedGraphs = field(default_factory=RecordedGraphs)
+    """The denoiser's calls as CUDA graphs, which hold memory of the card."""
     background: threading.Lock = field(default_factory=threading.Lock)
     """Held by whoever reads the weights outside of a job, such as what compiles them."""
     has_left: bool = False
@@ -237,3 +240,4 @@ def _let_go(held: ResidentPipeline) -> None:
     held.has_left = True
     with held.background:
         held.accelerated.clear()
+        held.graphs.clear()

@@ -10,7 +10,8 @@ from typing import Any
 
 from studio.core.ports import ImageSeed, JobContext
 from studio.pipelines import device_memory
-from studio.pipelines.accelerate.torch_options import apply_torch_options
+from studio.pipelines.accelerate.cuda_graphs import replay_denoiser
+from studio.pipelines.accelerate.torch_options import apply_torch_options, arrange_channels
 from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.control import apply_control
 from studio.pipelines.control.apply_control import ControlPlan
@@ -18,6 +19,7 @@ from studio.pipelines.registry import PipelineKey, ResidentPipeline
 from studio.pipelines.run import diffusion, embeddings
 from studio.pipelines.run.conditioning import PromptTools
 from studio.pipelines.run.diffusion import Pass, Progress
+from studio.pipelines.run.offloading import offload_parts
 from studio.pipelines.run.oom_fallbacks import OomFallbacks
 from studio.pipelines.run.refining import Refiner, check_predictions
 from studio.pipelines.run.region_loras import RegionLoras
@@ -91,13 +93,11 @@ class PassRunner:
             pipe = diffusion.make_pipeline_view(
                 held.pipe, class_name=class_name, scheduler=scheduler, vae=loaded.vae, **loaded_control.parts
             )
+            if resources.device == "cuda":  # on a CPU the weights may be read by what compiles them
+                arrange_channels(pipe.vae, self.ctx.settings.channels_last)
             if offloaded:
-                pipe.enable_model_cpu_offload(device=resources.device)
-                stack.callback(_restore_offloaded, pipe)
-            stack.enter_context(apply_torch_options(pipe, self.ctx.settings, self.ctx.add_notice))
-            # before what steers the run is put around the networks; compiled ones do not see what changes inside
-            if resources.accelerator is not None and not what.changes_networks:
-                stack.enter_context(resources.accelerator.accelerate(held, pipe, self.ctx))
+                stack.enter_context(offload_parts(pipe, resources.device, self.ctx.settings.offload))
+            stack.enter_context(self._accelerate(held, pipe, what))
             stack.enter_context(embeddings.activate_embeddings(pipe, what.embeddings, self.ctx.add_notice))
             stack.enter_context(
                 device_memory.measure_peak(resources.device, lambda peak: self._record_peak(what, batch, peak))
@@ -124,6 +124,19 @@ class PassRunner:
                 prompts=self._choose_tools(refined, more.get("part")),
             )
             return self._run(opened, seeds, progress, refiner=refiner, **more)
+
+    @contextmanager
+    def _accelerate(self, held: ResidentPipeline, pipe: Any, what: PassPlan) -> Iterator[None]:
+        """Within the block the networks run as the settings say. Entered before what steers the run is put around them;
+        compiled and recorded ones do not see what changes inside."""
+        settings, tell = self.ctx.settings, self.ctx.add_notice
+        with ExitStack() as stack:
+            stack.enter_context(apply_torch_options(pipe, settings, tell))
+            if not what.changes_networks:
+                stack.enter_context(replay_denoiser(held.graphs, pipe, settings, tell))
+                if self.resources.accelerator is not None:
+                    stack.enter_context(self.resources.accelerator.accelerate(held, pipe, self.ctx))
+            yield
 
     def _keep_prompts(self, opened: OpenedPipeline) -> None:
         files = ((file.path, read_stamp(file.path)) for file in opened.plan.embeddings)
@@ -171,9 +184,3 @@ class PassRunner:
         if whole and self.resources.device == "cuda" and not self.oom_fallbacks.offloaded:
             weights = self.resources.registry.resident_bytes
             self.resources.peaks.record_peak(what.model.id, what.size, batch, max(0, peak - weights))
-
-
-def _restore_offloaded(pipe: Any) -> None:
-    """After an offloaded run, also a cancelled one: hooks off, everything in the computer's memory again."""
-    pipe.remove_all_hooks()
-    pipe.to("cpu")
