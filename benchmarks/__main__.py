@@ -15,6 +15,8 @@ BENCHMARKS = (
     "growth",
     "overhead",
     "real_size",
+    "roofline",
+    "same_accelerator",
     "same_images",
     "budget",
     "residency",

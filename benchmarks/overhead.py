@@ -3,12 +3,13 @@ them."""
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from studio.library.database import Database
 from studio.wiring import build_studio
 
 STEPS = 20
-ROUNDS = 9
+ROUNDS = 15  # each of the five calls begins three of them
 DEADLINE = 300.0
 REQUEST = GenerationRequest(model="embedded", prompt="a red apple", seed=1, steps=STEPS, sampler="DDIM", guidance=5.0)
 
@@ -52,13 +53,19 @@ def build_base_settings(folder: Path) -> Settings:
 
 def time_job(engine: Engine, request: GenerationRequest = REQUEST) -> float:
     """One image through the front door; wall seconds from submit to the file being there."""
+    return time_jobs(engine, [request])
+
+
+def time_jobs(engine: Engine, requests: Sequence[GenerationRequest]) -> float:
+    """Jobs that are submitted at once; wall seconds from submit to all files being there."""
     begin = time.perf_counter()
-    job = engine.submit(request, LOCAL_USER)
+    jobs = [engine.submit(request, LOCAL_USER) for request in requests]
     give_up = time.monotonic() + DEADLINE
-    while not job.snapshot.status.is_final and time.monotonic() < give_up:
-        job.wait(job.snapshot.version, 1.0)
-    if job.snapshot.status is not Status.FINISHED:
-        raise RuntimeError(f"the image was not made: {job.snapshot.error}")
+    for job in jobs:
+        while not job.snapshot.status.is_final and time.monotonic() < give_up:
+            job.wait(job.snapshot.version, 1.0)
+        if job.snapshot.status is not Status.FINISHED:
+            raise RuntimeError(f"the image was not made: {job.snapshot.error}")
     return time.perf_counter() - begin
 
 
@@ -94,25 +101,80 @@ def _measure(engine: Engine, store: SettingsStore) -> list[Row]:
     for _ in range(2):
         time_job(engine)
         bare(STEPS)
-    times: dict[str, list[float]] = {"bare": [], "ours": [], "previews": [], "bare long": [], "ours long": []}
-    for _ in range(ROUNDS):  # interleaved, so that a slow moment of the machine hits all alike
-        times["bare"].append(bare(STEPS))
-        times["ours"].append(time_job(engine))
-        times["bare long"].append(bare(2 * STEPS))
-        times["ours long"].append(time_job(engine, more))
-        store.change({"previews": True})
-        times["previews"].append(time_job(engine))
-        store.change({"previews": False})
-    best = {name: statistics.median(values) for name, values in times.items()}
-    step = ((best["ours long"] - best["ours"]) - (best["bare long"] - best["bare"])) / STEPS * 1000
-    note = f"bare {best['bare']:.2f} s, median of {ROUNDS}"
+    taken = take_turns(
+        {
+            "bare": lambda: bare(STEPS),
+            "ours": lambda: time_job(engine),
+            "previews": lambda: time_with(engine, store, {"previews": True}),
+            "bare long": lambda: bare(2 * STEPS),
+            "ours long": lambda: time_job(engine, more),
+        },
+        ROUNDS,
+    )
+    longer, shorter = (
+        [ours - theirs for ours, theirs in zip(taken[f"ours{kind}"], taken[f"bare{kind}"], strict=True)]
+        for kind in (" long", "")
+    )
+    steps = [(one - other) / STEPS * 1000 for one, other in zip(longer, shorter, strict=True)]
     return [
-        Row("our wall time / bare diffusers call, 20 steps", best["ours"] / best["bare"], 1.03, note=note),
-        Row("the same with previews", best["previews"] / best["bare"], 1.08),
-        Row("our work per step beyond the bare call", step, 0.5, " ms", "difference of 40 and 20 steps"),
+        compare("our wall time / bare diffusers call, 20 steps", taken["ours"], taken["bare"], 1.03),
+        compare("the same with previews", taken["previews"], taken["bare"], 1.08),
+        Row(
+            "our work per step beyond the bare call",
+            statistics.median(steps),
+            0.5,
+            " ms",
+            f"difference of 40 and 20 steps, middle half {format_middle_half(steps)}",
+        ),
         _measure_accelerated(engine, store, bare),
         _measure_overhead(),
     ]
+
+
+def take_turns(calls: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """What each of `calls` returns in each round. They begin with another one each round, and each when what the one
+    before left to be done is done, so that no call pays for its neighbour."""
+    names = list(calls)
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            rest()
+            taken[name].append(calls[name]())
+    return taken
+
+
+def rest() -> None:
+    """Wait, 10 s at most, until this process has nothing to do for a moment."""
+    gc.collect()
+    give_up = time.monotonic() + 10
+    while _measure_cpu(lambda: time.sleep(0.1)) > 0.005 and time.monotonic() < give_up:
+        pass
+
+
+def compare(what: str, ours: Sequence[float], bare: Sequence[float], bar: float) -> Row:
+    """The median of the ratios of each round, and how far its middle half reaches."""
+    ratios = [one / other for one, other in zip(ours, bare, strict=True)]
+    note = f"bare {statistics.median(bare):.2f} s, {len(ratios)} rounds, middle half {format_middle_half(ratios)}"
+    return Row(what, statistics.median(ratios), bar, note=note)
+
+
+def format_middle_half(values: Sequence[float]) -> str:
+    """The first and third quartile of two values or more."""
+    low, _, high = statistics.quantiles(values, n=4)
+    return f"{low:.3g} to {high:.3g}"
+
+
+def time_with(
+    engine: Engine, store: SettingsStore, changes: dict[str, object], request: GenerationRequest = REQUEST
+) -> float:
+    """As time_job with other settings, which are as they were afterwards."""
+    before = {name: getattr(store.current, name) for name in changes}
+    store.change(changes)
+    try:
+        return time_job(engine, request)
+    finally:
+        store.change(before)
 
 
 def _measure_accelerated(engine: Engine, store: SettingsStore, bare: Callable[[int], float]) -> Row:
@@ -121,10 +183,9 @@ def _measure_accelerated(engine: Engine, store: SettingsStore, bare: Callable[[i
     for _ in range(3):  # after them it is compiled, then compiled for this size, then compared
         time_job(engine)
         settle()
-    times = [(bare(STEPS), time_job(engine)) for _ in range(ROUNDS)]
+    taken = take_turns({"bare": lambda: bare(STEPS), "ours": lambda: time_job(engine)}, ROUNDS)
     store.change({"accelerator": "none"})
-    theirs, ours = (statistics.median(values) for values in zip(*times, strict=True))
-    return Row("the same with the accelerator", ours / theirs, 0.4, note=f"bare {theirs:.2f} s, ours {ours:.2f} s")
+    return compare("the same with the accelerator", taken["ours"], taken["bare"], 0.4)
 
 
 def settle() -> None:

@@ -53,18 +53,17 @@ class Taken:
 def rows() -> Iterator[Row]:
     folder = get_folder()
     build_checkpoint(folder / "models" / MODEL)
-    with _start_bare(folder) as bare, _start_ours(folder) as ours:
+    with start_bare(folder) as bare, start_ours(folder) as ours:
         for what, theirs, our in (("first step", bare.first_step, ours.first_step), ("image", bare.first, ours.first)):
             name = f"press to {what}, cold, warmed up / bare load and {what}"
             yield Row(name, our / theirs, 0.5, note=_note(theirs, our))
         for side in SIDES:
-            ours.call(side)  # with torch, after which it is compiled
-            ours.settle()
-            ours.call(side)  # measured against torch
+            settle_size(ours, side)
             yield from _compare(f"SD 1.5 size, {side}²", bare, ours, side, BARS.get(side, 0.55))
         yield from _compare(f"SD 1.5 size, {SIDES[0]}², batch of {BATCH}", bare, ours, SIDES[0], 1.0, batch=BATCH)
-        memory = ours.measure_memory() / bare.measure_memory()
-        yield Row("memory after that / bare", memory, 2.2, note=f"{ours.measure_memory() / 2**30:.1f} GiB")
+        held, mapped = ours.measure_memory()
+        note = f"{held / 2**30:.1f} GiB, and {mapped / 2**30:.1f} GiB of files that it maps"
+        yield Row("memory after that / bare", held / bare.measure_memory()[0], 2.2, note=note)
         peer = comfyui_peer.find_peer(MODEL)
         if peer is not None:
             side = SIDES[-1]
@@ -74,11 +73,18 @@ def rows() -> Iterator[Row]:
             yield Row(f"SD 1.5 size, {side}², warm / ComfyUI", ratio, 0.4)
 
 
+def settle_size(ours: Process, side: int) -> None:
+    """Let the studio compile and measure what images of `side` px take."""
+    ours.call(side)  # with torch, after which it is compiled
+    ours.settle()
+    ours.call(side)  # measured against torch
+
+
 def _note(bare: float, ours: float) -> str:
     return f"bare {bare:.1f} s, ours {ours:.1f} s"
 
 
-def _compare(name: str, bare: _Process, ours: _Process, side: int, bar: float, batch: int = 1) -> Iterator[Row]:
+def _compare(name: str, bare: Process, ours: Process, side: int, bar: float, batch: int = 1) -> Iterator[Row]:
     """Wall and CPU time in turns, so that a slow moment of the machine hits both alike."""
     taken: dict[str, list[Taken]] = {"bare": [], "ours": []}
     bare.call(side, batch)
@@ -96,7 +102,7 @@ def _compare(name: str, bare: _Process, ours: _Process, side: int, bar: float, b
 
 
 @dataclass
-class _Process:
+class Process:
     """A process that makes images. `first` are the seconds of the first one, `first_step` those until its first step is
     done."""
 
@@ -119,9 +125,12 @@ class _Process:
             time.sleep(1.0)
             quiet = quiet + 1 if self._read_cpu_seconds() - before < 0.1 else 0
 
-    def measure_memory(self) -> int:
-        """Bytes that no file backs and that others do not share."""
-        return self.process.memory_full_info().uss
+    def measure_memory(self) -> tuple[int, int]:
+        """Bytes that no file backs, and those of mapped files, which the system takes back when it needs them."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        lines = dict(line.split(":", 1) for line in status.splitlines())
+        held, mapped = (int(lines[name].split()[0]) * 1024 for name in ("RssAnon", "RssFile"))
+        return held, mapped
 
     def _read_cpu_seconds(self) -> float:
         times = self.process.cpu_times()
@@ -129,9 +138,9 @@ class _Process:
 
 
 @contextlib.contextmanager
-def _start_ours(folder: Path) -> Iterator[_Process]:
+def start_ours(folder: Path) -> Iterator[Process]:
     with start_studio_process(models_dir=str(folder / "models"), default_model=MODEL) as (url, pid):
-        ours = _Process(psutil.Process(pid), lambda side, batch: create_image(url, MODEL, side, batch))
+        ours = Process(psutil.Process(pid), lambda side, batch: create_image(url, MODEL, side, batch))
         ours.settle()
         ours.first_step, ours.first = _time_first_image(url)
         yield ours
@@ -175,7 +184,7 @@ def _check_finished(job: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _start_bare(folder: Path) -> Iterator[_Process]:
+def start_bare(folder: Path) -> Iterator[Process]:
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.real_size", str(folder / "models" / MODEL)],
         stdin=subprocess.PIPE,
@@ -203,7 +212,7 @@ def _start_bare(folder: Path) -> Iterator[_Process]:
         begin_image(SIDES[0], 1)
         first_step = time.perf_counter() - begin
         expect("done")
-        yield _Process(psutil.Process(process.pid), make_image, first_step, time.perf_counter() - begin)
+        yield Process(psutil.Process(process.pid), make_image, first_step, time.perf_counter() - begin)
     finally:
         process.kill()
         process.communicate()
