@@ -1,5 +1,5 @@
-"""What the program costs when it has much: jobs, waiting jobs, model files, sessions. Each row says whether the cost
-stays flat, or how much each one adds."""
+"""What the program costs when it has much: jobs, waiting jobs, model files, images, sessions. Each row says whether the
+cost stays flat, or how much each one adds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import struct
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import psutil
 from PIL import Image
 
+from benchmarks.library import fill
 from benchmarks.overhead import build_base_settings
 from benchmarks.report import Row
 from benchmarks.startup import start_studio_process
@@ -34,6 +36,8 @@ JOBS = 10_000
 FILES = 3_000
 WAITING = 1_000
 SESSIONS = 60
+ASSETS = 100_000
+STARTS = 3
 WARM_UP_JOBS = 1_000  # until what is kept of ended jobs is full
 API = "/api/image-studio"
 
@@ -41,7 +45,12 @@ API = "/api/image-studio"
 def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        return [*_measure_lists(root / "jobs"), *_measure_waiting(root / "waiting"), *_measure_files(root / "models")]
+        return [
+            *_measure_lists(root / "jobs"),
+            *_measure_waiting(root / "waiting"),
+            *_measure_files(root / "models"),
+            *_measure_assets(root / "assets"),
+        ]
 
 
 class TinyBackend:
@@ -161,32 +170,55 @@ def _time_start_and_stop(outputs: Path) -> tuple[float, float]:
     return started - begin, time.perf_counter() - started
 
 
+@dataclass(frozen=True)
+class Start:
+    """Seconds until the page answers, its bytes without digits (ports and Gradio's number of the start vary), and the
+    memory of the process then."""
+
+    seconds: float
+    page: int
+    memory: int
+
+
 def _measure_files(folder: Path) -> list[Row]:
     """The second start with FILES model files, and the page with them, against those with the embedded model alone."""
     shutil.copytree("models/embedded", folder / "embedded")
-    few, page = _time_start(folder)
+    few = _measure_start(models_dir=str(folder))
     _write_model_files(folder)
-    first, _ = _time_start(folder)
-    second, many = _time_start(folder)
+    first = _measure_start(models_dir=str(folder))
+    second = _measure_start(models_dir=str(folder))
+    note = f"{second.seconds:.1f} s / {few.seconds:.1f} s; the first start {first.seconds:.1f} s"
+    size = f"{few.page / 1e3:.0f} kB of HTML"
     return [
-        Row(
-            "second start with 3,000 model files, beyond one with none",
-            second - few,
-            1,
-            " s",
-            f"{second:.1f} s / {few:.1f} s; the first start {first:.1f} s",
-        ),
-        Row("bytes that 3,000 model files add to the page", abs(many - page), 0, "", f"{page / 1e3:.0f} kB of HTML"),
+        Row("second start with 3,000 model files, beyond one with none", second.seconds - few.seconds, 1, " s", note),
+        Row("bytes that 3,000 model files add to the page", abs(second.page - few.page), 0, "", size),
     ]
 
 
-def _time_start(models: Path) -> tuple[float, int]:
-    """Seconds until the page answers, and its bytes without digits: ports and Gradio's number of the start vary."""
+def _measure_assets(folder: Path) -> list[Row]:
+    """A start with ASSETS images in the library against one with none, in turns."""
+    for name, count in (("few", 0), ("many", ASSETS)):
+        database = Database(folder / name / "library.db")
+        fill(database, count)
+        database.close()
+    starts = [(_measure_start(folder / "few"), _measure_start(folder / "many")) for _ in range(STARTS)]
+    few, many = (min(start.seconds for start in each) for each in zip(*starts, strict=True))
+    grown = statistics.median(many.memory - few.memory for few, many in starts)
+    note = f"{many:.1f} s / {few:.1f} s, the fastest of {STARTS} each"
+    return [
+        Row("start with 100,000 images, beyond one with none", many - few, 0.5, " s", note),
+        Row("bytes that 100,000 images add to the page", abs(starts[0][1].page - starts[0][0].page), 0),
+        Row("memory that 100,000 images add to a start", grown / 1e6, 20, " MB"),
+    ]
+
+
+def _measure_start(outputs: Path | None = None, **settings: str) -> Start:
     begin = time.perf_counter()
-    with start_studio_process(models_dir=str(models), warm_up="0") as (url, _):
+    with start_studio_process(outputs, warm_up="0", **settings) as (url, pid):
         seconds = time.perf_counter() - begin
         page = httpx.get(url, timeout=60, headers={"Accept-Encoding": "identity"}).text
-    return seconds, len(re.sub(r"\d+", "", page))
+        memory = psutil.Process(pid).memory_full_info().uss
+    return Start(seconds, len(re.sub(r"\d+", "", page)), memory)
 
 
 def _write_model_files(folder: Path) -> None:
