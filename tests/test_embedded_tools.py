@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from tools.embedded.captions import (  # noqa: E402
 from tools.embedded.colours import PALETTE, composite, find_nearest_name, recolour  # noqa: E402
 from tools.embedded.concepts import load_concepts, make_slug, parse_concepts  # noqa: E402
 from tools.embedded.convolution import replace_convolutions  # noqa: E402
+from tools.embedded.paths import MODEL  # noqa: E402
+from tools.embedded.things import THINGS, write_things  # noqa: E402
 from tools.embedded.training import Ema, compute_cosine_rate, compute_ema_decay  # noqa: E402
 
 
@@ -48,6 +51,12 @@ def test_concept_labels_are_unique_and_named() -> None:
     assert len({concept.label for concept in concepts}) == len(concepts)
     assert all(concept.names for concept in concepts)
     assert 250 <= sum(not concept.held_out for concept in concepts) <= 500
+
+
+def test_names_that_ship_are_those_of_the_concepts_without_the_held_out_ones(tmp_path: Path) -> None:
+    write_things(tmp_path)
+    assert (tmp_path / THINGS).read_text(encoding="utf-8") == (MODEL / THINGS).read_text(encoding="utf-8")
+    assert '"leopard"' not in (tmp_path / THINGS).read_text(encoding="utf-8")
 
 
 def test_slug_matches_icon_names() -> None:
