@@ -11,7 +11,8 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 
-MAX_CHARS = 600  # of a message; longer texts are data
+MAX_CHARS = 600  # of a line of messages; longer texts are data
+_MOST_MATCHED = 300  # of one message with gaps: longer texts that fit almost would take long
 _GAP = re.compile(r"\{(\d+)\}")
 _VALUE = "((?:(?! · ).)+?)"  # what stands in a gap: not the next part of a line
 _QUOTED = {"“": "”", "'": "'", "„": "“"}
@@ -49,6 +50,8 @@ class MessageTexts:
     def _find_whole(self, text: str) -> str | None:
         if text in self._whole:
             return self._whole[text]
+        if len(text) > _MOST_MATCHED:
+            return None
         for template in (*self._starts.get(text[0], ()), *self._starts.get("", ())):
             found = template.pattern.fullmatch(text)
             if found is not None:
