@@ -16,6 +16,8 @@ Reply = Callable[["ChatHandler", dict[str, Any]], None]
 class ChatHandler(BaseHTTPRequestHandler):
     """One request; a Reply writes the answer with the helpers below."""
 
+    disable_nagle_algorithm = True  # or each body waits 40 ms for the acknowledgement of its head
+
     protocol_version = "HTTP/1.1"
     server: ChatServer  # type: ignore[assignment]
 

@@ -109,6 +109,8 @@ def serve_provider() -> Iterator[Provider]:
     """A provider on a free port."""
 
     class Handler(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True  # or each body waits 40 ms for the acknowledgement of its head
+
         def do_GET(self) -> None:
             self._answer({})
 
@@ -131,7 +133,7 @@ def serve_provider() -> Iterator[Provider]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     provider = Provider(f"http://127.0.0.1:{server.server_port}")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield provider
     finally:

@@ -536,6 +536,8 @@ def serve_liar(answer: bytes, state: bytes | None = None, asked: list[str] | Non
     told = state or json.dumps(ReplicaState(models=(FAKE_MODEL,)).to_json()).encode()
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True  # or each body waits 40 ms for the acknowledgement of its head
+
         def do_GET(self) -> None:
             self._send(told)
 
@@ -554,7 +556,7 @@ def serve_liar(answer: bytes, state: bytes | None = None, asked: list[str] | Non
         def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:

@@ -59,6 +59,8 @@ def count_requests() -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
 
     class Counter(http.server.BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True  # or each body waits 40 ms for the acknowledgement of its head
+
         def do_GET(self) -> None:
             asked.append(self.path)
             self.send_response(404)
@@ -69,7 +71,7 @@ def count_requests() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None: ...
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Counter)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", asked

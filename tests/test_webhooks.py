@@ -40,6 +40,8 @@ def receive(*refusals: int) -> Iterator[tuple[str, Receiver]]:
     receiver = Receiver(*refusals)
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True  # or each body waits 40 ms for the acknowledgement of its head
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.taken.append((dict(self.headers.items()), body))
@@ -51,7 +53,7 @@ def receive(*refusals: int) -> Iterator[tuple[str, Receiver]]:
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"127.0.0.1:{server.server_port}", receiver
@@ -68,6 +70,8 @@ def hold() -> Iterator[tuple[str, list[str], threading.Event]]:
     released = threading.Event()
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True  # or each body waits 40 ms for the acknowledgement of its head
+
         def do_POST(self) -> None:
             asked.append(self.headers["webhook-id"])
             released.wait(30)
@@ -78,7 +82,7 @@ def hold() -> Iterator[tuple[str, list[str], threading.Event]]:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"127.0.0.1:{server.server_port}", asked, released

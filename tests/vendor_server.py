@@ -63,6 +63,7 @@ class VendorServer:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            disable_nagle_algorithm = True  # or each body waits 40 ms for the acknowledgement of its head
             protocol_version = "HTTP/1.1"
 
             def _answer(self) -> None:
