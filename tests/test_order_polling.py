@@ -24,6 +24,7 @@ from studio.core.request_parts import Outpaint
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER, User
 from studio.engine.engine import Engine
+from studio.engine.jobs.job import Job
 from studio.providers.common.service_backend import Service
 
 
@@ -209,11 +210,19 @@ def test_a_result_that_comes_damaged_is_asked_for_again(tmp_path: Path) -> None:
         assert len(server.find_requests("upscale/creative")) == 2
 
 
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job waits a hundredth of what a service is given."""
+    sleep = Job.sleep
+    monkeypatch.setattr(Job, "sleep", lambda job, seconds: sleep(job, seconds / 100))
+
+
 def _open_studio(tmp_path: Path, server: VendorServer) -> Engine:
     service = Service(importlib.import_module("vendors.bfl").VENDOR.spec, FakeKeys(), lambda: server.url, tmp_path)
     return open_engine(tmp_path, service)
 
 
+@pytest.mark.usefixtures("short_waits")
 @pytest.mark.parametrize("user", [LOCAL_USER, User("bob")])
 def test_an_order_that_is_taken_up_again_stands_in_the_ledger_once(tmp_path: Path, user: User) -> None:
     request = GenerationRequest(model="bfl/flux-2-pro", prompt="a fox", seed=7, width=1024, height=1024)
@@ -237,6 +246,7 @@ def test_an_order_that_is_taken_up_again_stands_in_the_ledger_once(tmp_path: Pat
         engine.close()
 
 
+@pytest.mark.usefixtures("short_waits")
 def test_an_order_that_stays_unknown_is_not_counted_anew_by_each_look(tmp_path: Path) -> None:
     request = GenerationRequest(model="bfl/flux-2-pro", prompt="a fox", seed=7)
     with run_vendor_server(importlib.import_module("vendors.bfl").VENDOR.stand_in()) as server:
