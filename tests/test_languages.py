@@ -27,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 CODES = tuple(code for code in LANGUAGES if code != ENGLISH)
 TABS = ("Txt2Img", "Img2Img", "Extras", "Library")
 COVERED = 0.95  # of the labels and buttons on these tabs, in every language; of all in
+SCRIPTS_COVERED = 0.5  # of the texts of scripts, in every language
 COMPLETE = ("de",)
 MOST_BYTES = 4_096  # that a page in another language may be larger, compressed
 PLACEHOLDER = re.compile(r"\{\w+\}")
@@ -128,6 +129,14 @@ def test_a_language_covers_labels_and_buttons(languages: Languages, config: dict
     missing = names - languages.get_texts(code).keys()
     assert len(names) > 150
     assert len(missing) <= (1 - COVERED) * len(names), sorted(missing)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_language_covers_the_texts_of_scripts(languages: Languages, code: str) -> None:
+    wanted = list_script_texts()
+    missing = wanted - languages.get_texts(code).keys()
+    assert len(wanted) > 300
+    assert len(missing) <= (1 - (COVERED if code in COMPLETE else SCRIPTS_COVERED)) * len(wanted), sorted(missing)
 
 
 def test_the_table_of_the_docs_names_every_language() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 import pytest
+from access import find_blocks
 from serving import RunningStudio, serve_studio
 from test_page import store
 
@@ -191,6 +193,23 @@ def test_scripts_ask_for_messages_of_the_api_in_the_language(served: RunningStud
         assert german.json() == {"texts": [translate_message("Step 3 of 20"), "<b>unknown</b>"]}
     assert german.json()["texts"][0] != texts[0]
     assert ann.post("page/texts", json={"texts": texts}).json() == {"texts": texts}
+
+
+def test_a_toast_comes_in_the_language_of_whoever_pressed_the_button(served: RunningStudio) -> None:
+    number = next(key for key, event in find_blocks(served.app).fns.items() if get_name(event.fn) == "start_merge")
+    said = {}
+    for code in ("de", "en"):
+        client = served.open_client("root", headers={"Accept-Language": code})
+        body = {"data": [None] * 8, "fn_index": number, "session_hash": f"toast-{code}"}
+        assert client.post("/gradio_api/queue/join", json=body).status_code == 200
+        with client.stream("GET", f"/gradio_api/queue/data?session_hash=toast-{code}") as stream:
+            said[code] = next(line for line in stream.iter_lines() if "process_completed" in line)
+    assert "The merge cannot be read. Choose method" in said["en"]
+    assert "Die Mischung " in said["de"]
+
+
+def get_name(function: Any) -> str:
+    return getattr(function, "__name__", "")
 
 
 @pytest.mark.parametrize(
