@@ -1,9 +1,9 @@
-"""Denoisers as CUDA graphs, on a CPU: without a card the job says so; with a stand-in for torch's recorder, which keeps
-its tensors as a graph does, everything around it."""
+"""Denoisers as CUDA graphs, on a CPU: without a card the job says so; with a stand-in for the card's recorder, which
+reads and writes the same tensors each time as a graph does, everything around it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,33 +52,29 @@ def get_graphs(backend: LocalPipelines) -> cuda_graphs.RecordedGraphs:
 
 
 class Recorder:
-    """Stands in for torch.cuda.make_graphed_callables: what it returns copies its arguments into tensors of its own, as
-    a graph reads them, and answers in the same memory each time. `recorded` has the shape of the first tensor of each
-    recording, `replays` counts the calls."""
+    """Stands in for the card: what it captured is done again at each replay, from the same tensors and into the same
+    one. `recorded` has the shape of the answer of each recording, `replays` counts the calls."""
 
     def __init__(self) -> None:
         self.recorded: list[tuple[int, ...]] = []
         self.replays = 0
         self.change: Callable[[Any], Any] = lambda found: found
 
-    def __call__(self, function: Callable[..., Any], sample: Sequence[Any]) -> Callable[..., Any]:
-        self.recorded.append(tuple(sample[0].shape))
-        answer = function(*sample)
+    def __call__(self, function: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+        answer = function()
+        self.recorded.append(tuple(answer.shape))
 
-        def replay(*tensors: Any) -> Any:
+        def replay() -> None:
             self.replays += 1
-            for own, given in zip(sample, tensors, strict=True):
-                own.copy_(given)
-            answer.copy_(self.change(function(*sample)))
-            return answer
+            answer.copy_(self.change(function()))
 
-        return replay
+        return replay, answer
 
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     found = Recorder()
-    monkeypatch.setattr(cuda_graphs, "record_graph", found)
+    monkeypatch.setattr(cuda_graphs, "capture", found)
     monkeypatch.setattr(cuda_graphs, "can_record", lambda network: True)
     return found
 
@@ -140,7 +136,7 @@ def test_a_network_that_cannot_be_recorded_fails_no_job(
         raise RuntimeError("operation not permitted when stream is capturing")
 
     plain, _ = draw(backend, "none")
-    monkeypatch.setattr(cuda_graphs, "record_graph", fail)
+    monkeypatch.setattr(cuda_graphs, "capture", fail)
     image, notices = draw(backend)
     assert notices == [NOT_RECORDED]
     assert image.tobytes() == plain.tobytes()

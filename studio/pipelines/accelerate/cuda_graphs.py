@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 2 * 2**30  # of a network's weights; a larger one keeps the card busy without
 _MOST_GRAPHS = 4  # each holds what a call works with
+_WARM_UPS = 3  # calls before one is recorded, as torch's documentation has them
 _MOST_ERROR = 1e-3  # of the largest value of a result; the same kernels run on the same numbers
 _TITLE = "CUDA graphs were not used for this image"
 NO_CARD = f"{_TITLE}: they need an NVIDIA card with the whole model on it."
@@ -86,15 +87,38 @@ def can_record(network: Any) -> bool:
     return all(weight.device.type == "cuda" for weight in network.parameters())
 
 
-def record_graph(function: Callable[..., Any], sample: Sequence[torch.Tensor]) -> _Recorded:
-    """`function` for tensors like `sample`, as a graph. Its result is written over by the next call.
+def capture(function: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+    """What does the work of `function` on the card again, and the tensor that it answers in each time.
 
     Raises:
         RuntimeError: something that no graph can hold, or no memory.
     """
     import torch
 
-    return torch.cuda.make_graphed_callables(function, tuple(sample))
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):  # what libraries choose and set up at first is no part of the graph
+        for _ in range(_WARM_UPS):
+            function()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # what other threads do on the card is theirs
+        answer = function()
+    return graph.replay, answer
+
+
+def _record_graph(function: Callable[..., torch.Tensor], sample: Sequence[torch.Tensor]) -> _Recorded:
+    """`function` for tensors like `sample`, which are its own from now on, as a graph. Its result is written over by
+    the next call."""
+    replay, answer = capture(lambda: function(*sample))
+
+    def repeat(*tensors: torch.Tensor) -> torch.Tensor:
+        for own, given in zip(sample, tensors, strict=True):
+            own.copy_(given)
+        replay()
+        return answer
+
+    return repeat
 
 
 def _find_obstacle(network: Any) -> str:
@@ -158,7 +182,7 @@ class _Replay:
         while len(graphs) >= _MOST_GRAPHS:
             graphs.popitem(last=False)
         try:
-            graph = record_graph(run, [tensor.detach().clone() for tensor in call.tensors])
+            graph = _record_graph(run, [tensor.detach().clone() for tensor in call.tensors])
             got = graph(*call.tensors)
             error = float((got - expected).abs().max()) / (float(expected.abs().max()) or 1.0)
         except RuntimeError as problem:  # what torch raises for what it cannot record, and without memory
