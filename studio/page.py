@@ -30,6 +30,7 @@ from studio.serving.page_head import (
 )
 from studio.serving.page_language import PageLanguage, build_text_scripts, build_texts_router
 from studio.serving.page_styles import scope_styles
+from studio.serving.visit_states import replace_states
 from studio.tabs.common import choice_lists, form_check, lora_cards, model_groups
 from studio.tabs.common import image_routes as images
 from studio.tabs.common.current_user import get_user
@@ -190,6 +191,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         pwa=False,
     )
     mounted = next(route for route in reversed(app.routes) if isinstance(route, Mount))
+    replace_states(mounted.app, blocks)
     head = _render_head(blocks, assets, settings.theme, page_context.forms)
     mounted.app = PageHeadMiddleware(mounted.app, head, language.change_page)
     return app

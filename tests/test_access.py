@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -239,7 +240,7 @@ def test_each_event_runs_for_those_who_have_the_right_and_tells_nothing_of_other
 
     def run(number: int) -> str:
         values = [ids[(number + place) % len(ids)] for place in range(len(events[number].inputs))]
-        return run_event(house.clients[who], number, values, f"{who}{number}")
+        return run_event(house.clients[who], number, values, f"{who}{threading.get_ident()}")
 
     events = find_blocks(house.served.app).fns
     rights = {number: find_right(event.fn) for number, event in events.items() if event.fn is not None}
