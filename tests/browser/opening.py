@@ -231,7 +231,9 @@ class Opener:
         return self._stack.enter_context(studio)
 
     def open_window(self, served: RunningStudio, *, user: str = "", **options: Any) -> BrowserWindow:
-        context = self._browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+        # Nothing moves: to draw it takes time, and what is pressed has to come to rest before.
+        usual = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"}
+        context = self._browser.new_context(**{**usual, **options})
         self._stack.callback(context.close)
         window = BrowserWindow(context.new_page(), served)
         if user:

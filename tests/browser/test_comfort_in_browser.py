@@ -167,7 +167,7 @@ def test_what_compare_could_not_save_is_saved_by_a_button(opener: Opener, monkey
 
 
 def test_a_large_seed_keeps_its_digits_on_the_page(opener: Opener) -> None:
-    served = opener.serve()
+    served = opener.share()
     window = opener.open_window(served)
     page = window.open()
     page.fill("#seed input", "18446744073709551615")

@@ -87,7 +87,7 @@ DROP = """async (address) => {
 
 
 def test_an_image_dropped_anywhere_fills_the_form(opener: Opener) -> None:
-    served = opener.serve()
+    served = opener.share()
     window = opener.open_window(served)
     page = window.open()
     page.fill("#prompt textarea", "{a|a} green door")

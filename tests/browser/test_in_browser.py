@@ -100,7 +100,7 @@ def test_pasted_infotext_restores_its_settings(opener: Opener) -> None:
 
 
 def test_a_grid_gives_its_cells_and_a_sheet(opener: Opener) -> None:
-    served = opener.serve()
+    served = opener.share()
     page = (window := opener.open_window(served)).open()
     page.click("button:has-text('X/Y/Z grid')")
     page.fill("#axis-x input", "Steps")
@@ -134,7 +134,7 @@ def test_the_form_hides_what_the_image_does_not_need_and_swaps_sides(opener: Ope
 
 
 def test_the_recipe_shows_and_the_image_enlarges(opener: Opener) -> None:
-    page = (window := opener.open_window(opener.serve())).open()
+    page = (window := opener.open_window(opener.share())).open()
     generate(page, "a cup")
     window.wait_for_status("finished")
     page.click(".recipe summary")
