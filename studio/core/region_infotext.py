@@ -133,7 +133,7 @@ def _read_areas(prompt: str, pairs: Mapping[str, str]) -> tuple[str, dict[str, A
     areas = [_read_area(spec, text) for spec, text in pairs_of_areas if spec["box"]]
     if not areas:
         return prompt, {}, rest
-    changes = {
+    changes: dict[str, Any] = {
         "regions": RegionSplit.AREAS,
         "areas": tuple(areas),
         "region_base": float(pairs.get(_BASE, "0")),
