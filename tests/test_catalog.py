@@ -108,7 +108,7 @@ SINGLE_FILES: dict[str, tuple[dict[str, tuple[int, ...]], WeightKind, str]] = {
     "chroma": (
         {"distilled_guidance_layer.in_proj.bias": (5120,), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)},
         WeightKind.CHECKPOINT,
-        "auto",
+        "chroma",
     ),
     "qwen": (
         {"transformer_blocks.0.img_mod.1.weight": (18432, 3072), "txt_norm.weight": (3584,)},

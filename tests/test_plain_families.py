@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 
 from studio.core.errors import JobCancelled
+from studio.core.feature import Feature
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import Hires
+from studio.core.task import Task
 from studio.engine.plugins import discover
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.local_backend import LocalPipelines
 from tests import tiny_plain
+from tests.editing_studio import make_scene
 from tests.local_models import RecordingContext, make_local_pipelines, make_seeds
 
 pytestmark = pytest.mark.torch
@@ -25,6 +29,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], dict[str, Any]]] = {
     "pixart-sigma": ("pixart", tiny_plain.make_pixart, {"use_resolution_binning": False, "clean_caption": False}),
     "pixart-alpha": ("pixart", tiny_plain.make_pixart_alpha, {"use_resolution_binning": False, "clean_caption": False}),
     "hidream": ("hidream", tiny_plain.make_hidream, {}),
+    "chroma": ("chroma", tiny_plain.make_chroma, {}),
     "sana-sprint": (
         "sana_sprint",
         tiny_plain.make_sana_sprint,
@@ -99,4 +104,39 @@ def test_a_tiny_model_gives_the_image_of_bare_diffusers(tmp_path: Path, name: st
     ctx.at_step = stop
     with pytest.raises(JobCancelled):
         backend.render(make_request(), make_seeds(5), ctx)
+    backend.close()
+
+
+IMAGE_CASES = {"chroma": Task.IMG2IMG, "sana-sprint": Task.IMG2IMG}
+_CLASSES = {"chroma": "ChromaImg2ImgPipeline", "sana-sprint": "SanaSprintImg2ImgPipeline"}
+
+
+def change_bare(folder: Path, name: str, source: Any, seed: int) -> Any:
+    """What diffusers makes of `source` by itself at strength 0.5."""
+    import diffusers
+    import torch
+
+    pipe = getattr(diffusers, _CLASSES[name]).from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    arguments = {"width": SIDE, "height": SIDE, "num_inference_steps": 4, "strength": 0.5, **CASES[name][2]}
+    generator = [torch.Generator("cpu").manual_seed(seed)]
+    return pipe(prompt=["a red apple"], image=source, generator=generator, guidance_scale=GUIDANCE, **arguments).images[
+        0
+    ]
+
+
+@pytest.mark.parametrize("name", IMAGE_CASES)
+def test_a_tiny_model_makes_of_an_image_what_bare_diffusers_makes(tmp_path: Path, name: str) -> None:
+    backend, catalog, ctx, folder = make_model(tmp_path, name)
+    model = next(model for model in catalog.models() if model.id == "tiny")
+    assert {Task.TXT2IMG, Task.IMG2IMG} <= model.tasks
+    source = make_scene()
+    ctx.images["source"] = source
+    request = make_request(task=Task.IMG2IMG, source="source", strength=0.5, steps=4)
+    drawn = backend.render(request, make_seeds(5), ctx)[0].image
+    assert np.array_equal(np.asarray(drawn), np.asarray(change_bare(folder, name, source, 5).convert("RGB")))
+    assert len(ctx.steps) == 2, "half of the four steps are run"
+    if Feature.HIRES in model.features:
+        twice = make_request(hires=Hires(scale=2.0, strength=0.5, upscaler="Latent"))
+        assert backend.render(twice, make_seeds(5), ctx)[0].image.size == (2 * SIDE, 2 * SIDE)
     backend.close()

@@ -147,6 +147,31 @@ def make_hidream(folder: Path) -> Any:
     )
 
 
+def make_chroma(folder: Path) -> Any:
+    from diffusers import ChromaPipeline, ChromaTransformer2DModel
+
+    transformer = ChromaTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        axes_dims_rope=(4, 4, 8),
+        approximator_hidden_dim=32,
+        approximator_layers=1,
+        approximator_num_channels=16,
+    )
+    return ChromaPipeline(
+        scheduler=_make_flow_scheduler(),
+        vae=_make_vae(shift_factor=0.1),
+        text_encoder=make_tiny_t5(),
+        tokenizer=make_t5_tokenizer(),
+        transformer=transformer,
+    )
+
+
 def make_sana_sprint(folder: Path) -> Any:
     from diffusers import AutoencoderDC, SanaSprintPipeline, SanaTransformer2DModel, SCMScheduler
     from transformers import Gemma2Config, Gemma2Model

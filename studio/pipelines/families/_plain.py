@@ -1,5 +1,5 @@
-"""Families that draw from text with the sampler of their maker and nothing else: what a model of one says of itself,
-how it is loaded, and pipelines whose call lacks what the studio asks of all."""
+"""Families that draw with the sampler of their maker, from text and a few from images: what a model of one says of
+itself, how it is loaded, and pipelines whose call lacks what the studio asks of all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from studio.core.model import Feature, Model, Sampling, Sizes
 from studio.core.ports import LoadOptions
 from studio.core.request import GenerationRequest
+from studio.core.task import Task
 from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.families import _parts
 
@@ -27,14 +28,17 @@ FEATURES = _parts.NON_CLIP_FEATURES - {
 
 @dataclass(frozen=True, kw_only=True)
 class PlainFamily:
-    """One family. `guidance` is that of the makers' card; without `has_negative` there is no negative prompt.
-    `transformer` and `repos` are the class of a transformer that comes as a single file and where its other parts are;
-    empty where there are folders only."""
+    """One family. `guidance` is that of the makers' card; without `has_negative` there is no negative prompt. `tasks`
+    are those that diffusers has pipelines for; `has_hires` takes one that begins with latents too. `transformer` and
+    `repos` are the class of a transformer that comes as a single file and where its other parts are; empty where there
+    are folders only."""
 
     family: str
     steps: int
     guidance: float
     sizes: Sizes
+    tasks: frozenset[Task] = frozenset({Task.TXT2IMG})
+    has_hires: bool = False
     has_negative: bool = True
     max_batch: int = 1
     transformer: str = ""
@@ -44,12 +48,15 @@ class PlainFamily:
     def describe(self, weight: WeightFile, *, steps: int = 0, guidance: float | None = None) -> Model:
         """The model; `steps` and `guidance` are those of another training of the family."""
         lacks = frozenset() if self.has_negative else frozenset({Feature.NEGATIVE_PROMPT})
+        more = {Feature.STRENGTH} if Task.IMG2IMG in self.tasks else set[Feature]()
+        more |= {Feature.HIRES} if self.has_hires else set[Feature]()
         chosen = self.guidance if guidance is None else guidance
         return Model(
             id=weight.name,
             title=weight.name,
             family=self.family,
-            features=FEATURES - lacks,
+            tasks=self.tasks,
+            features=FEATURES - lacks | more,
             sampling=Sampling(steps=steps or self.steps, guidance=chosen, sampler="", combinations={}),
             sizes=self.sizes,
             max_batch=self.max_batch,

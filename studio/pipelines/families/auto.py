@@ -43,13 +43,6 @@ PIPELINE_DEFAULTS: Mapping[str, PipelineDefaults] = MappingProxyType(
             transformer="AuraFlowTransformer2DModel",
             repo="fal/AuraFlow-v0.3",
         ),
-        "ChromaPipeline": PipelineDefaults(
-            35,
-            5.0,
-            mark="distilled_guidance_layer.in_proj.bias",
-            transformer="ChromaTransformer2DModel",
-            repo="lodestones/Chroma1-HD",
-        ),
         "CogView3PlusPipeline": PipelineDefaults(50, 5.0),
         "CogView4Pipeline": PipelineDefaults(50, 5.0),
         "GlmImagePipeline": PipelineDefaults(50, 1.5, negative=False),

@@ -7,6 +7,7 @@ from typing import Any
 from studio.core.model import Model
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
+from studio.core.task import Task
 from studio.core.weights import WeightFile
 from studio.pipelines.families import _parts, _plain
 
@@ -16,6 +17,7 @@ _FAMILY = _plain.PlainFamily(
     steps=2,
     guidance=4.5,
     sizes=_parts.build_sizes(1024, multiple=32, largest=2048),
+    tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG}),
     has_negative=False,
 )
 _MIDDLE = 1.3  # where the second of two steps begins, in radians; any other number of steps is even
@@ -42,7 +44,7 @@ PIPELINE = PipelineSpec(
     family="sana_sprint",
     title="SANA Sprint",
     pipeline_classes=(_CLASS,),
-    image_to_image="",
+    image_to_image="SanaSprintImg2ImgPipeline",
     detect=_plain.detect_nothing,
     describe=_describe_sana_sprint,
     load=_load_sana_sprint,

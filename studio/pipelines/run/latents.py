@@ -45,7 +45,7 @@ def _encode_image(pipe: Any, image: Image.Image, generator: torch.Generator) -> 
     finally:
         if full:
             vae.to(kept)
-    latents = found.latent_dist.sample(generator) if hasattr(found, "latent_dist") else found.latents
+    latents = found.latent_dist.sample(generator) if hasattr(found, "latent_dist") else found[0]
     latents = (latents[:, :, 0] if latents.ndim == 5 else latents).to(kept)
     scale = config.get("scaling_factor") or 1.0
     mean, deviation = config.get("latents_mean"), config.get("latents_std")
