@@ -114,10 +114,39 @@ def test_each_thing_gets_a_prompt_of_its_own(prompt: str, expected: list[str]) -
         ", , ,",
         ")(",
         "left of a cat",
+        "two two cats",
+        "two 3 cats",
+        "a pair of two cats",
+        "two pairs of cats",
+        "-3 cats",
+        "3 x cats",
+        "zero cats and a dog",
+        "twenty cats",
+        "a thousand stars",
+        "without a cat, a dog",
+        "both cats",
+        "a cat and a dog, " + "soft light, " * 400,
     ],
 )
 def test_what_is_no_list_of_known_things_is_left_alone(prompt: str) -> None:
     assert read_scene(prompt, VOCABULARY) is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a cat and a dog, (flat style:1.2)", ["a cat, (flat style:1.2)", "a dog, (flat style:1.2)"]),
+        ("((soft)), a cat and a dog", ["a cat, ((soft))", "a dog, ((soft))"]),
+        ("( a cat:1.2) and a dog", ["(a cat:1.2)", "a dog"]),
+        ("(two:1.2) cats", ["a cat", "a cat"]),
+        ("((big)) cat and a dog", ["cat", "a dog"]),
+        ("a cat and a dog!", ["a cat", "a dog"]),
+    ],
+)
+def test_brackets_and_points_stay_with_what_they_hold(prompt: str, expected: list[str]) -> None:
+    scene = read_scene(prompt, VOCABULARY)
+    assert scene is not None
+    assert [thing.prompt for thing in scene.things] == expected
 
 
 def test_sizes_are_read_and_left_out_of_the_prompts() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 MAX_THINGS = 9
+_MAX_CHARS = 4000  # longer prompts name more than that, and would take long to read
 
 _NUMBERS = {name: value for value, name in enumerate("one two three four five six seven eight nine".split(), start=1)}
 _PAIRS = (("a", "pair", "of"), ("a", "couple", "of"), ("pair", "of"), ("couple", "of"))
@@ -22,7 +23,13 @@ _JOINERS = ("and", "&", "with", "plus", "near", "beside", "alongside", "next to"
 _SYNTAX = re.compile(r"[\[\]{}|\\<>]|\b(?:AND|BREAK)\b|\bembedding:")  # of prompts that are more than plain words
 _TOKEN = re.compile(r":\s*[-+]?[\d.]+|[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+|\S")
 _MOST_WORDS = 6  # before a name: a number, a size, a colour, what it is like
-_UNCLEAR = frozenset("no not ten eleven twelve dozen hundred many several some few more".split())  # before a name
+_UNCLEAR = frozenset(  # before a name: how many there are is not said, more than there is room for, or none
+    "no not zero without neither all any both each every many several some few more pairs couples ten eleven twelve "
+    "thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty "
+    "ninety dozen dozens hundred hundreds thousand thousands million millions x × - −".split()
+)
+_PUNCTUATION = "():.!?"  # leaves the words around it as they are
+_EMPTY_BRACKETS = re.compile(r"\(\s*(?::\s*[-+]?[\d.]+\s*)?\)")
 _IRREGULAR = {
     "mouse": "mice",
     "goose": "geese",
@@ -82,7 +89,7 @@ class Vocabulary:
 def read_scene(prompt: str, vocabulary: Vocabulary) -> Scene | None:
     """The scene that `prompt` asks for; None where it has no more than one thing and no place, more than MAX_THINGS, or
     anything that is not understood."""
-    if _SYNTAX.search(prompt):
+    if len(prompt) > _MAX_CHARS or _SYNTAX.search(prompt):
         return None
     try:
         return _Reader(" ".join(prompt.split()), vocabulary).read()
@@ -192,7 +199,7 @@ class _Reader:
             item = self._match_ground(at) or self._match_phrase(at) or _Item(_Kind.WORD, at, at + 1)
             if item.kind not in (_Kind.WORD, _Kind.NAME) and self._tokens[at].depth:
                 raise _NotUnderstoodError  # several things share one weight
-            if not (item.kind is _Kind.WORD and self._words[at][0] in "():."):
+            if not (item.kind is _Kind.WORD and self._words[at][0] in _PUNCTUATION):
                 items.append(item)
             at = item.end
         return items
@@ -277,38 +284,41 @@ class _Reader:
         assert name is not None
         words = tuple(self._words[item.start] for item in group.before)
         places = [item.start for item in group.before]
+        if _UNCLEAR.intersection(words):
+            raise _NotUnderstoodError
         for phrase in _PAIRS:
             if words[: len(phrase)] == phrase:
+                _check_counted_once(words[len(phrase) :])
                 return 2, places[: len(phrase)]
+        _check_counted_once(words, most=1)
+        if "of" in words and not _is_image_lead(words):
+            raise _NotUnderstoodError
         for place, word in zip(places, words, strict=True):
-            number = _NUMBERS.get(word, int(word[:3]) if word.isdecimal() else None)
-            if word in _UNCLEAR or number == 0:
-                raise _NotUnderstoodError
+            number = _read_number(word)
             if number is not None:
                 articles = [where for where in places if where < place and self._words[where] in _ARTICLES]
                 return number, [*articles, place]
-        if "of" in words and not _is_image_lead(words):
-            raise _NotUnderstoodError
         return (2 if name.is_plural else 1), []
 
     def _rewrite(self, group: _Group, changes: Mapping[int, str]) -> str:
         """The group's own words, with those of `changes` in place of some tokens. Brackets and weights stay."""
         inner = range(group.start, group.end)
-        first = self._tokens[group.start].start
-        begin = self._prompt.rfind(" ", 0, first) + 1  # with the bracket before it
-        begin = max(
-            begin, self._tokens[group.start - 1].end if group.start and self._words[group.start - 1] == "," else 0
-        )
-        end = self._find_end(group.end)
+        begin, end = self._find_begin(group.start), self._find_end(group.end)
         parts, at = list[str](), begin
         for number in inner:
             token = self._tokens[number]
             parts += [self._prompt[at : token.start], changes.get(number, token.text)]
             at = token.end
-        text = "".join([*parts, self._prompt[at:end]])
+        text = _drop_empty_brackets("".join([*parts, self._prompt[at:end]]))
         if text.count("(") != text.count(")"):
             raise _NotUnderstoodError
         return re.sub(r"(?<=\() | (?=[:)])", "", " ".join(text.split()))
+
+    def _find_begin(self, number: int) -> int:
+        """Where the brackets before token `number` begin in the prompt."""
+        while number and self._words[number - 1] == "(":
+            number -= 1
+        return self._tokens[number].start
 
     def _find_end(self, number: int) -> int:
         """Where the weight and the brackets behind token `number` - 1 end in the prompt."""
@@ -318,7 +328,7 @@ class _Reader:
         return end
 
     def _slice(self, start: int, end: int) -> str:
-        return self._prompt[self._tokens[start].start : self._find_end(end)].strip()
+        return self._prompt[self._find_begin(start) : self._find_end(end)].strip()
 
 
 def _split_tokens(prompt: str) -> list[_Token]:
@@ -332,6 +342,24 @@ def _split_tokens(prompt: str) -> list[_Token]:
     if depth:
         raise _NotUnderstoodError
     return tokens
+
+
+def _read_number(word: str) -> int | None:
+    return _NUMBERS.get(word, int(word[:3]) if word.isdecimal() else None)
+
+
+def _check_counted_once(words: Sequence[str], most: int = 0) -> None:
+    """Raises _NotUnderstoodError where more than `most` of `words` are numbers, or one is 0."""
+    numbers = [number for word in words if (number := _read_number(word)) is not None]
+    if len(numbers) > most or 0 in numbers:
+        raise _NotUnderstoodError
+
+
+def _drop_empty_brackets(text: str) -> str:
+    """Without the brackets and weights that a word left behind: "(:1.2) apple" as "apple"."""
+    while (shorter := _EMPTY_BRACKETS.sub("", text)) != text:
+        text = shorter
+    return text
 
 
 def _split_phrase(text: str) -> tuple[str, ...]:
