@@ -38,7 +38,7 @@ from studio.core.task import Task
 from studio.engine.metadata.embed import EmbeddedMetadata, encode_image
 from studio.engine.metadata.foreign_words import build_foreign_request
 from studio.engine.metadata.image_info import ParsedImageInfo, read_image_info
-from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
+from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS, FLOW_SAMPLERS
 
 
 def found(data: bytes | Path) -> ParsedImageInfo:
@@ -114,7 +114,7 @@ def test_older_invokeai_files_are_read() -> None:
 
 def test_every_sampler_and_schedule_that_is_translated_is_one_of_ours() -> None:
     assert set(SAMPLERS.values()) <= set(DIFFUSION_SAMPLERS)
-    schedules = {name for names in DIFFUSION_SAMPLERS.values() for name in names}
+    schedules = {name for names in (*DIFFUSION_SAMPLERS.values(), *FLOW_SAMPLERS.values()) for name in names}
     assert set(SCHEDULES.values()) <= schedules
     assert build_foreign_request({"sampler": "sa_solver_pece"})[0].sampler == "sa_solver_pece"
 

@@ -93,6 +93,7 @@ COMFYUI_SCHEDULES = {
     "ddim_uniform": "DDIM",
     "kl_optimal": "KL Optimal",
     "linear_quadratic": "Linear Quadratic",
+    "bong_tangent": "Bong Tangent",
 }
 SCHEDULES = {
     **COMFYUI_SCHEDULES,

@@ -143,6 +143,23 @@ def make_linear_quadratic_levels(count: int, trained: Sequence[float]) -> list[f
     return [*((1 - part) * trained[-1] for part in rise), 0.0]
 
 
+def make_bong_tangent_levels(count: int) -> list[float]:
+    """Of flow models, from 1 to 0: two arc tangents that meet at 0.5 (RES4LYF's bong_tangent)."""
+    if count == 1:
+        return [1.0, 0.0]
+    total = count + 2
+    pivot, slope = int(total * 0.6), 0.2 / (total / 40)
+    early = _descend_tangent(pivot, slope, pivot, (1.0, 0.5))
+    return [*early[:-1], *_descend_tangent(total - pivot, slope, 0, (0.5, 0.0))]
+
+
+def _descend_tangent(count: int, slope: float, pivot: int, ends: tuple[float, float]) -> list[float]:
+    """`count` levels between `ends` along an arc tangent, steepest at place `pivot`."""
+    curve = [-math.atan(slope * (place - pivot)) for place in range(count)]
+    spread = curve[0] - curve[-1]
+    return [(level - curve[-1]) / spread * (ends[0] - ends[1]) + ends[1] for level in curve] if spread else [ends[0]]
+
+
 def _interpolate_table(table: Sequence[float], count: int, trained: Sequence[float]) -> list[float]:
     """`count` levels and a 0, interpolated in log space between the table's, and stretched to a checkpoint whose noise
     range is another than Stable Diffusion's."""
@@ -179,6 +196,14 @@ TABLES: Mapping[str, tuple[Sequence[float], Sequence[float]]] = MappingProxyType
     {"Align Your Steps": (_AYS, _AYS_XL), "Align Your Steps GITS": (_GITS, _GITS_XL)}
 )
 """Schedules that are tables: for Stable Diffusion 1 and 2, and for XL."""
+
+FLOW_LEVELS: Mapping[str, Callable[[int], list[float]]] = MappingProxyType(
+    {
+        "Linear Quadratic": lambda count: make_linear_quadratic_levels(count, (1.0,)),
+        "Bong Tangent": make_bong_tangent_levels,
+    }
+)
+"""Schedules of flow models that know of no shift."""
 
 SCHEDULES = (*_LEVELS, *TABLES)
 """The schedules that have levels, by the names that users know."""

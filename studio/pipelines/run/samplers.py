@@ -16,7 +16,7 @@ from typing import Any
 
 from studio.core.errors import InvalidRequest
 from studio.pipelines.run.formula_table import ADAPTIVE_FORMULAS, DISTILLED_FORMULAS, FORMULAS, TIMESTEP_FORMULAS
-from studio.pipelines.run.noise_levels import SCHEDULES
+from studio.pipelines.run.noise_levels import FLOW_LEVELS, SCHEDULES
 
 # What a schedule is in diffusers' words. Full-range noise scales ("linspace") are what k-diffusion's formulas start
 # from.
@@ -124,7 +124,7 @@ _TABLE: Mapping[str, _Sampler] = MappingProxyType(
 
 _SOLVER = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "final_sigmas_type": "zero"}
 # Simple is what flow models are sampled with anyway; SGM Uniform is within a hundredth of it.
-_FLOW_SCHEDULES = ("Simple", "SGM Uniform", *_SIGMAS)
+_FLOW_SCHEDULES = ("Simple", "SGM Uniform", *_SIGMAS, *FLOW_LEVELS)
 _TABLE_FLOW: Mapping[str, _Sampler] = MappingProxyType(
     {
         "Euler": _Sampler("FlowMatchEulerDiscreteScheduler", schedules=_FLOW_SCHEDULES),
@@ -192,6 +192,8 @@ def _build_flow_scheduler(row: _Sampler, schedule: str, config: Mapping[str, Any
     trained = {key: config[key] for key in _TRAINED_FLOW_KEYS if config.get(key) is not None}
     flags = {key: value for key, value in _FLAGS.get(schedule, {}).items() if key != "timestep_spacing"}
     euler = _build_scheduler("FlowMatchEulerDiscreteScheduler", {**trained, **flags})
+    if schedule in FLOW_LEVELS:
+        _give_flow_levels(euler, FLOW_LEVELS[schedule])
     if row.scheduler == "FlowMatchEulerDiscreteScheduler":
         return euler
     scheduler = _build_scheduler(row.scheduler, {"num_train_timesteps": euler.config.num_train_timesteps, **row.flags})
@@ -205,6 +207,22 @@ def _build_flow_scheduler(row: _Sampler, schedule: str, config: Mapping[str, Any
 
     _borrow_sigmas(scheduler, set_flow_steps)
     return scheduler
+
+
+def _give_flow_levels(scheduler: Any, compute: Callable[[int], list[float]]) -> None:
+    """Let `scheduler` take the levels that `compute` gives for a number of steps, whatever its shift."""
+    own = scheduler.set_timesteps
+
+    def set_timesteps(num_inference_steps: Any = None, device: Any = None, **given: Any) -> None:
+        import torch
+
+        own(num_inference_steps, device, **given)
+        levels = torch.tensor(compute(len(scheduler.timesteps)), dtype=torch.float32)
+        scheduler.sigmas = levels.to(scheduler.sigmas.device)
+        timesteps = levels[:-1] * scheduler.config.num_train_timesteps
+        scheduler.timesteps = timesteps.to(scheduler.timesteps.device)
+
+    scheduler.set_timesteps = set_timesteps
 
 
 def _build_level_scheduler(config: Mapping[str, Any]) -> Any:
