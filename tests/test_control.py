@@ -317,7 +317,7 @@ def test_a_batch_and_a_second_order_sampler_are_steered_as_single_images(studio)
 
 @pytest.mark.parametrize("guided", [{}, {"pag_scale": 3.0}, {"sag_scale": 0.5}, {"pag_scale": 3.0, "sag_scale": 0.5}])
 def test_a_unit_begins_and_ends_with_its_steps_however_often_the_unet_is_called(
-    studio, monkeypatch: pytest.MonkeyPatch, guided: dict[str, float]
+    studio, monkeypatch: pytest.MonkeyPatch, guided: dict[str, Any]
 ) -> None:
     from studio.pipelines.control.control_unet import LoadedUnit
 
