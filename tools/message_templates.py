@@ -52,6 +52,17 @@ STATUS_LINES = (
     "Stopped",
 )
 """What the line above the progress bar is made of (result_panel.format_status)."""
+COST_LINES = (
+    "Free.",
+    "Free, about {1} s an image.",
+    "About {1} for {2} images.",
+    "About {1} for 1 image.",
+    "About {1} for {2} images, about {3} s an image.",
+    "About {1} for 1 image, about {2} s an image.",
+    "Price unknown until billed.",
+    "Price unknown until billed, about {1} s an image.",
+)
+"""The line below Generate (cost_line.format_estimate)."""
 _ROOT = "StudioError"
 _FUNCTIONS = {  # which of their arguments are shown
     "add_notice": slice(1),
@@ -76,6 +87,7 @@ def list_messages(folder: Path = STUDIO) -> dict[str, set[str]]:
     }
     errors = _list_error_names(trees.values())
     found: dict[str, set[str]] = {text: {"tabs/common/result_panel.py"} for text in STATUS_LINES}
+    found |= {text: {"tabs/common/cost_line.py"} for text in COST_LINES}
     for path, tree in trees.items():
         for text in _list_tree_messages(tree, errors):
             found.setdefault(text, set()).add(path)

@@ -24,6 +24,7 @@ export const LIST_BOX = "input[role=combobox]";
 /** The frame in a corner that holds Gradio's toasts. */
 export const TOAST_FRAME = ".toast-wrap";
 /** What closes an error among Gradio's toasts. */
+export const TOAST_TITLE = ".toast-wrap .toast-title";
 const CLOSE_ERROR = ".toast-body.error .toast-close";
 /** What opens and closes an accordion. */
 const ACCORDION_LABEL = "button.label-wrap";

@@ -1,11 +1,14 @@
 // @ts-check
 /** Error toasts for what the browser learns by itself; they look like Gradio's and stand below them. */
 
-import { find, getTarget, make } from "./dom.js";
-import { closeGradioErrors, measureToastBottom } from "./gradio_dom.js";
+import { find, findAll, getTarget, make } from "./dom.js";
+import { closeGradioErrors, measureToastBottom, TOAST_TITLE } from "./gradio_dom.js";
+import { followPageChanges } from "./page_changes.js";
 import { StudioError } from "./requests.js";
+import { translate } from "./translate.js";
 
 const ATTEMPT = "button.generate, button.waits"; // what begins a job
+const TITLES = ["Error", "Warning", "Info"]; // that Gradio writes above its toasts, in English in every language
 const TOAST_MS = 12000;
 const GAP = 16; // px from the edge of the window, or from Gradio's last toast
 
@@ -37,6 +40,17 @@ export function startToastCleanup() {
     if (getTarget(event)?.closest(ATTEMPT)) clearErrors();
   };
   document.addEventListener("click", clear, true);
+}
+
+/** Show the titles of Gradio's toasts in the language of the visitor. */
+export function translateToastTitles() {
+  followPageChanges(() => {
+    for (const title of findAll(TOAST_TITLE)) {
+      const text = title.firstChild;
+      const known = text instanceof Text && TITLES.find((each) => each === text.data.trim());
+      if (known) text.data = `${translate(known)} `;
+    }
+  });
 }
 
 /**
