@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import threading
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 import webuiapi
-from dialect_studio import decode_image, encode, make_backend, make_png, read_info, serve_dialects
-from fakes import draw_fake_image
+from dialect_studio import DRAWING, decode_image, encode, make_backend, make_png, read_info, serve_dialects
+from fakes import FakeBackend, draw_fake_image
 from PIL import Image
 from serving import PASSWORDS, RunningStudio, wait_until
 from test_catalog import lora, write
@@ -206,6 +207,22 @@ def test_an_infotext_fills_what_is_left_out(client: httpx.Client, served: Runnin
     assert (request.prompt, request.negative_prompt) == ("a blue pear", "red")
     assert (request.steps, request.guidance, request.sampler) == (4, 3.0, "DPM++ 2M")
     assert read_info(answer)["seed"] == 77
+
+
+def test_an_infotext_of_this_studio_is_composed_and_enlarged_as_its_image_was(tmp_path: Path) -> None:
+    sampling = dataclasses.replace(DRAWING.sampling, compose=True, enlarge=True)
+    model = dataclasses.replace(DRAWING, sampling=sampling)
+    line = "a cat and a dog\nSteps: 9, Sampler: Euler, CFG scale: 3, Seed: 7, Size: 64x64"
+    with serve_dialects(tmp_path, backend=FakeBackend(model)) as served:
+        client = served.open_client()
+        for more, expected in (
+            (", Version: Easel 0.1.0", (False, False)),
+            (", Compose: True, Enlarge: True, Version: Easel 0.1.0", (True, True)),
+            (", Version: v1.10.1", (True, False)),
+        ):
+            client.post(f"{API}/txt2img", json={"infotext": line + more}).raise_for_status()
+            request, _ = served.backend.seen[-1]
+            assert (request.compose, request.enlarge) == expected, more
 
 
 def test_xyz_plots_and_the_other_scripts_give_grids_and_images(client: httpx.Client, served: RunningStudio) -> None:

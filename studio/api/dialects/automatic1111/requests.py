@@ -277,7 +277,10 @@ class RequestBuilder:
         request = request.replace(**read_regional_prompter(self._region_arguments, request.prompt, self._keep_image))
         if self._choose_options(body).get("enable_prompt_comments"):
             request = strip_request_comments(request)
-        fitted, notes = fit_to_model(request.replace(model=model.id), model)
+        made_here = _read_image_made_here(body) if request.task is Task.TXT2IMG else None
+        if made_here is not None:
+            request = request.replace(compose=made_here.compose, enlarge=made_here.enlarge)
+        fitted, notes = fit_to_model(request.replace(model=model.id), model, is_own=made_here is not None)
         notes = (*self._notes, *self._adetailer.notes, *notes)
         return BuiltRequest(request=fitted, body=body, units=self._units, notes=notes)
 
@@ -394,6 +397,16 @@ def fill_from_infotext(body: Any) -> Any:
     if found.hires is not None and "enable_hr" not in body.model_fields_set and hasattr(body, "enable_hr"):
         values |= {"enable_hr": True, **_read_hires_values(found.hires, body)}
     return body.model_copy(update=values)
+
+
+def _read_image_made_here(body: Any) -> GenerationRequest | None:
+    """What the `infotext` of an image of this studio says; None for other texts, and where the size is another."""
+    if not body.infotext:
+        return None
+    found = parse_infotext(body.infotext)
+    is_own = found.unknown.get("Version", "").startswith("Easel ")
+    same_size = (found.request.width, found.request.height) == (body.width, body.height)
+    return found.request if is_own and same_size else None
 
 
 def _is_fillable(spec: FieldSpec, body: Any) -> bool:
