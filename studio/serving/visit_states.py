@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
-from gradio.routes import App
 from gradio.state_holder import SessionState, StateHolder
 
 
@@ -47,7 +46,7 @@ class _WithoutComponents:
         self.blocks: dict[int, Any] = {}
 
 
-def replace_states(app: App, blocks: gr.Blocks) -> None:
-    """Let `app`, in which `blocks` are mounted, keep such states."""
+def replace_states(app: Any, blocks: gr.Blocks) -> None:
+    """Let Gradio's `app`, in which `blocks` are mounted, keep such states."""
     app.state_holder = VisitStates()
     app.state_holder.set_blocks(blocks)
