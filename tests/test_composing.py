@@ -159,6 +159,16 @@ def test_things_are_put_on_one_ground_without_a_seam() -> None:
     assert np.abs(whole[0, 0] - (60, 120, 228)).max() <= 1
 
 
+def test_stains_of_the_ground_go_and_a_thing_of_its_colour_keeps_its_shade() -> None:
+    pixels = np.asarray(make_disc(RED)).copy()
+    pixels[2:8, 30:40] = (246, 250, 249)  # a stain of the ground
+    pixels[28:36, 28:36] = (243, 243, 243)  # a light within the thing
+    image = Image.fromarray(pixels)
+    whole = np.asarray(put_together([image, image], place_things(make_scene(1, 1), 128, 64), (128, 64)), float)
+    assert whole[5, 35].min() >= 252
+    assert np.abs(whole[32, 32] - 243).max() <= 1
+
+
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Any:
     backend, settings = make_local_pipelines(

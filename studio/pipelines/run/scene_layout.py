@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _RIM = 0.03  # of the side: what of an image is taken for its ground
 _SOFT = 0.04  # of the side: how far an image fades into the common ground
-_NEAR = 48.0  # of 255: how far a pixel may be from the ground to be moved with it
+_GROUND, _NEAR = 6.0, 24.0  # of 255: how far a pixel of the ground is from its colour, and one that is partly ground
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def put_together(images: Sequence[Image.Image], spots: Sequence[Spot], size: tup
     common = grounds[int(distances.argmin())]
     whole = Image.new("RGB", size, tuple(int(value) for value in common.round()))
     for one, ground, spot in zip(pixels, grounds, spots, strict=True):
-        near = np.clip(1 - np.abs(one - ground).max(axis=-1, keepdims=True) / _NEAR, 0, 1)
-        moved = np.clip(one + (common - ground) * near, 0, 255).round().astype(np.uint8)
+        share = _find_ground_share(one, ground)
+        moved = (one + (common - one) * share).round().astype(np.uint8)
         square = Image.fromarray(moved).resize((spot.side, spot.side), Image.Resampling.LANCZOS)
         whole.paste(square, (spot.left, spot.top), _build_soft_edge(spot.side))
     return whole
@@ -85,6 +85,19 @@ def _find_ground(pixels: np.ndarray) -> np.ndarray:
     deep = max(1, round(min(pixels.shape[:2]) * _RIM))
     sides = (pixels[:deep], pixels[-deep:], pixels[:, :deep], pixels[:, -deep:])
     return np.median(np.concatenate([side.reshape(-1, 3) for side in sides]), axis=0)
+
+
+def _find_ground_share(pixels: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """How much each pixel is ground, 0 to 1 (height, width, 1): those near its colour that hang together with the rim,
+    so that a thing of that colour keeps its own light and shade."""
+    import numpy as np
+    from scipy import ndimage
+
+    far = np.abs(pixels - ground).max(axis=-1)
+    pieces, _ = ndimage.label(far < _NEAR)  # pyright: ignore[reportGeneralTypeIssues] - a pair where no output is given
+    rim = np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])
+    share = np.clip((_NEAR - far) / (_NEAR - _GROUND), 0, 1) * np.isin(pieces, rim[rim > 0])
+    return share[..., None]
 
 
 def _build_soft_edge(side: int) -> Image.Image:
