@@ -19,6 +19,7 @@ STAGES = (
     "unet",
     "judge",
     "eval",
+    "scenes",
     "export",
     "control",
     "lora",
@@ -116,6 +117,10 @@ def measure_stage(stage: str) -> None:
         from .upscaler_evaluation import measure_upscaler
 
         measure_upscaler()
+    elif stage == "scenes":
+        from .scenes import measure_scenes
+
+        measure_scenes()
     else:
         from .evaluate import evaluate_model
 
