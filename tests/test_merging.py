@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ def test_what_does_not_go_together_is_refused_before_anything_is_read(
         {"name": "../evil"},
         {"name": "a/b"},
         {"name": ".hidden"},
+        {"name": "漢" * 70},
         {"second": ""},
         {"amount": 1.5},
         {"amount": -0.1},
@@ -187,6 +189,39 @@ def test_what_does_not_go_together_is_refused_before_anything_is_read(
     monkeypatch.setattr(hubs, "SPARE_BYTES", 2**60)
     with pytest.raises(StorageFailed, match="merged checkpoint"):
         folder.hub.merge(plan(name="other"))
+
+
+@pytest.mark.torch
+def test_of_two_merges_of_one_name_at_once_the_second_is_refused(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_merge(MergeRecipe(name="new", first="A", second="B"), folder.find)
+    both_looked, answers = threading.Barrier(2), list[str]()
+    monkeypatch.setattr(Hub, "_check_room", lambda *_: both_looked.wait(30))
+
+    def merge() -> None:
+        try:
+            folder.hub.merge(plan)
+            answers.append("begun")
+        except InvalidRequest as error:
+            answers.append(error.message)
+
+    blocked = threading.Event()
+    advance = Hub._advance
+
+    def advance_later(self: Hub, download: Any, amount: int, total: int | None = None) -> None:
+        blocked.wait(30)
+        advance(self, download, amount, total)
+
+    monkeypatch.setattr(Hub, "_advance", advance_later)
+    threads = [threading.Thread(target=merge) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    blocked.set()
+    assert sorted(answers) == ["There is a checkpoint 'new' already.", "begun"]
+    assert folder.hub.wait("new", lambda state: state.finished, 30).error == ""
 
 
 def test_block_weights_are_read_in_both_forms() -> None:

@@ -24,6 +24,7 @@ class MergePrecision(StrEnum):
 
 
 _NAME = re.compile(r"\w[\w .,()+-]{0,100}")
+_MOST_BYTES = 200  # of a name: with its ending and that of the unfinished file it is below the 255 of file systems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,8 @@ class MergeRecipe:
         Raises:
             InvalidRequest: a name that is no file's, a missing checkpoint, a number out of range, unknown blocks.
         """
+        if len(self.name.encode()) > _MOST_BYTES:
+            raise InvalidRequest("The name of the merged checkpoint is too long.", hint="Choose another name.")
         if not _NAME.fullmatch(self.name) or self.name != self.name.strip() or self.name.endswith("."):
             raise InvalidRequest(
                 "The merged checkpoint needs a name.", hint="Use letters, digits, spaces and . , - + ( ) _."

@@ -112,15 +112,18 @@ class Hub:
         """
         target = self._models / "checkpoints" / f"{plan.recipe.name}.safetensors"
         known = self._downloads.get(plan.recipe.name)
+        taken = InvalidRequest(f"There is a checkpoint {plan.recipe.name!r} already.", hint="Choose another name.")
         if target.exists() or (known is not None and not known.finished):
-            raise InvalidRequest(f"There is a checkpoint {plan.recipe.name!r} already.", hint="Choose another name.")
+            raise taken
         self._check_room(plan.bytes, "merged checkpoint")
 
         def write(download: _Download) -> None:
             self._advance(download, 0, total=plan.bytes)
             write_merge(plan, target, lambda amount: self._advance(download, amount))
 
-        self._start_thread(plan.recipe.name, _Download(write, is_merge=True, stopped="Stopped; nothing was written."))
+        fresh = _Download(write, is_merge=True, stopped="Stopped; nothing was written.")
+        if not self._start_thread(plan.recipe.name, fresh):  # begun by another thread since it was looked up
+            raise taken
 
     def _start_download(self, name: str, work: Callable[[_Download], None]) -> None:
         if self._offline():
@@ -129,16 +132,18 @@ class Hub:
             )
         self._start_thread(name, _Download(work))
 
-    def _start_thread(self, name: str, fresh: _Download) -> None:
+    def _start_thread(self, name: str, fresh: _Download) -> bool:
+        """Whether it was started: not while one of that name runs."""
         with self._changed:
             known = self._downloads.get(name)
             if known is not None and not known.finished:
-                return
+                return False
             self._downloads[name] = fresh
             fresh.thread = threading.Thread(
                 target=self._run_download, args=(fresh,), name=f"download {name}", daemon=True
             )
             fresh.thread.start()
+        return True
 
     def cancel(self, name: str) -> None:
         """Stop it at the next piece. What came so far stays for another try. Does nothing when it does not run."""
