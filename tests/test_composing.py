@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -111,6 +112,13 @@ def test_other_programs_have_their_prompts_composed_where_the_model_asks_for_it(
     assert fit_to_model(GenerationRequest(prompt="a cat and a dog"), KNOWS_ONE)[0].compose
     assert not fit_to_model(GenerationRequest(prompt="a cat and a dog"), PLAIN)[0].compose
     assert not fit_to_model(GenerationRequest(task=Task.IMG2IMG, source="it"), KNOWS_ONE)[0].compose
+
+
+def test_an_image_made_here_says_itself_whether_it_is_composed_and_enlarged() -> None:
+    asked = GenerationRequest(prompt="a cat and a dog", width=512, height=512)
+    model = dataclasses.replace(KNOWS_ONE, sampling=Sampling(compose=True, enlarge=True))
+    fitted, notes = fit_to_model(asked, model, is_own=True)
+    assert (fitted.compose, fitted.enlarge, fitted.width, notes) == (False, False, 512, ())
 
 
 def test_a_form_asks_for_it_of_models_that_have_it_and_a_fallback_without_it_does_not() -> None:
@@ -224,3 +232,21 @@ def test_a_place_gives_the_ground_its_colour(studio: Any) -> None:
         (image,) = studio(0, prompt=prompt, steps=16)
         rim = np.asarray(image, float)[:4].reshape(-1, 3).mean(0)
         assert rim[2] > rim[0] + 60, prompt
+
+
+@pytest.mark.torch
+def test_notices_say_what_was_composed_and_why_not(tmp_path: Path) -> None:
+    backend, settings = make_local_pipelines(tmp_path, DescribedCatalog({"embedded": EMBEDDED}))
+    try:
+        ctx = RecordingContext(settings)
+        _draw(backend, ctx, (1,), {"prompt": "three stars and a cat, " + "x" * 100, "steps": 1})
+        assert ctx.notices[-1].startswith("Composed of 4 things: a star, xxx")
+        assert ctx.notices[-1].count("star") == 1
+        assert "… × 3; a cat" in ctx.notices[-1]
+        _draw(backend, ctx, (1,), {"prompt": "three stars", "steps": 1, "tiling": True})
+        assert ctx.notices[-1] == "Not composed of single things, because of: tiling."
+        before = len(ctx.notices)
+        _draw(backend, ctx, (1,), {"prompt": "a star", "steps": 1, "tiling": True})
+        assert len(ctx.notices) == before
+    finally:
+        backend.close()

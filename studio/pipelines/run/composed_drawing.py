@@ -4,6 +4,7 @@ model was trained at, and all are put together on one ground."""
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 from PIL import Image
 
@@ -21,6 +22,7 @@ from studio.prompting.scene import Scene, read_scene
 
 _STRIDE = 1_000_003  # between the seeds of the things of one image, far from those of the next images
 _SEEDS = 2**64
+_SHOWN = 60  # characters of a thing's prompt in a notice
 
 
 class ComposedDrawing:
@@ -38,8 +40,7 @@ class ComposedDrawing:
         one = request.replace(width=width, height=height, aspect=None, seed_resize="")
         self._things = [Drawing(resources, one.replace(prompt=thing.prompt), runs) for thing in scene.things]
         self._spots = place_things(scene, *self._size)
-        names = "; ".join(thing.prompt for thing in scene.things)
-        runs.ctx.add_notice(f"Composed of {len(self._things)} things: {names}.")
+        runs.ctx.add_notice(f"Composed of {len(self._things)} things: {_list_things(scene)}.")
 
     @property
     def steps(self) -> int:
@@ -58,12 +59,15 @@ class ComposedDrawing:
 def plan_drawing(resources: Resources, request: GenerationRequest, runs: PassRunner) -> Drawing | ComposedDrawing:
     """What draws `request`: composed where it asks for that and its prompt for several things, else as it stands.
     Raises as both do."""
-    if not request.compose or _has_other_plans(request):
+    if not request.compose:
         return Drawing(resources, request, runs)
     moved = move_tags_to_loras(request)
     vocabulary = read_vocabulary(resources.catalog.checkpoint(request.model).path)
     scene = read_scene(moved.prompt, vocabulary) if vocabulary is not None else None
-    if scene is None:
+    others = _name_other_plans(request)
+    if scene is not None and others:
+        runs.ctx.add_notice(f"Not composed of single things, because of: {', '.join(others)}.")
+    if scene is None or others:
         return Drawing(resources, request, runs)
     if len(scene.things) == 1:  # in a place
         runs.ctx.add_notice(f"Generated as: {scene.things[0].prompt}.")
@@ -71,9 +75,23 @@ def plan_drawing(resources: Resources, request: GenerationRequest, runs: PassRun
     return ComposedDrawing(resources, moved, runs, scene)
 
 
-def _has_other_plans(request: GenerationRequest) -> bool:
-    """Whether something else arranges the image or works on it as a whole."""
-    return bool(request.control or request.references or request.regions or request.hires or request.tiling)
+def _name_other_plans(request: GenerationRequest) -> list[str]:
+    """What else arranges the image or works on it as a whole, in words."""
+    plans = {
+        "ControlNet": request.control,
+        "reference images": request.references,
+        "regional prompts": request.regions,
+        "hires pass": request.hires,
+        "tiling": request.tiling,
+    }
+    return [name for name, value in plans.items() if value]
+
+
+def _list_things(scene: Scene) -> str:
+    """Their prompts, each once with its number, and no more of each than one can take in."""
+    counts = Counter(thing.prompt for thing in scene.things)
+    shown = ((prompt if len(prompt) <= _SHOWN else f"{prompt[:_SHOWN]}…", count) for prompt, count in counts.items())
+    return "; ".join(f"{prompt} × {count}" if count > 1 else prompt for prompt, count in shown)
 
 
 def _shift_seed(seed: ImageSeed, number: int) -> ImageSeed:
