@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import pytest
 from local_models import RecordingContext, make_seeds
 
+from studio.core.errors import OutOfMemory
 from studio.core.settings import Settings
+from studio.pipelines import device_memory
 from studio.pipelines.registry import PipelineKey, PipelineRegistry
 from studio.pipelines.run.oom_fallbacks import OomFallbacks
 
@@ -44,6 +46,28 @@ def test_the_rungs_are_taken_in_order_and_told(registry: PipelineRegistry, tmp_p
         word in notice for word, notice in zip(("from 2 to 1", "other", "system memory"), ctx.notices, strict=True)
     ] == [True] * 3
     assert registry.list_residents() == ()  # nothing lies on the card beside the copy that waits outside
+
+
+def test_single_layers_wait_outside_where_whole_models_are_too_large(
+    registry: PipelineRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(device_memory, "read_total_and_free", lambda device: (2, 1))  # of a card that is not there
+    tried: dict[str, list[str]] = {}
+    for first in ("models", "layers"):
+        ctx = RecordingContext(Settings(models_dir=tmp_path, offload=first))
+        ladder = OomFallbacks(registry, ctx, device="cuda", offloaded=True)
+        tried[first] = []
+
+        def attempt(part: object, ladder: OomFallbacks = ladder, ways: list[str] = tried[first]) -> list[str]:
+            ways.append(ladder.offload_by)
+            raise torch.OutOfMemoryError("Tried to allocate 2.00 GiB")
+
+        with pytest.raises(OutOfMemory):
+            ladder.run(make_seeds(1), attempt)
+    assert tried["models"][-2:] == ["models", "layers"]
+    assert tried["layers"] == ["layers"], "nothing is left to leave, and nothing is tried twice"
 
 
 def test_another_error_is_not_taken_for_memory(registry: PipelineRegistry, tmp_path: Path) -> None:

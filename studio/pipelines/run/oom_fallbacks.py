@@ -11,6 +11,7 @@ from studio.core.errors import OutOfMemory
 from studio.core.ports import ImageSeed, JobContext
 from studio.pipelines import device_memory
 from studio.pipelines.registry import PipelineKey, PipelineRegistry
+from studio.pipelines.run.offloading import LAYERS
 
 _UNITS = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 
@@ -19,7 +20,7 @@ class OomFallbacks:
     """Runs attempts, and makes the next one smaller while memory runs out.
 
     The rungs: half the batch, down to one image (the images do not change by it); other checkpoints leave; on a
-    graphics card, parts of the model wait outside. Each is reported to the user.
+    graphics card, parts of the model wait outside, then single layers. Each is reported to the user.
     """
 
     def __init__(self, registry: PipelineRegistry, ctx: JobContext, *, device: str, offloaded: bool = False) -> None:
@@ -27,6 +28,7 @@ class OomFallbacks:
         self._ctx = ctx
         self._device = device
         self.offloaded = offloaded
+        self.offload_by = ctx.settings.offload
         self.working: PipelineKey | None = None  # the checkpoint of the running pass: it stays
 
     def run(self, seeds: Sequence[ImageSeed], attempt: Callable[[Sequence[ImageSeed]], list[Any]]) -> list[Any]:
@@ -56,6 +58,10 @@ class OomFallbacks:
             self.offloaded = True
             self._registry.evict_one()  # the copy on the card, or it would lie beside the one that waits outside
             self._ctx.add_notice("Low memory: parts of the model were kept in system memory.")
+            return self.run(seeds, attempt)
+        if self.offloaded and self.offload_by != LAYERS:
+            self.offload_by = LAYERS
+            self._ctx.add_notice("Low memory: single layers of the model were kept in system memory.")
             return self.run(seeds, attempt)
         raise self._make_error(text)
 

@@ -96,7 +96,7 @@ class PassRunner:
             if resources.device == "cuda":  # on a CPU the weights may be read by what compiles them
                 arrange_channels(pipe.vae, self.ctx.settings.channels_last)
             if offloaded:
-                stack.enter_context(offload_parts(pipe, resources.device, self.ctx.settings.offload))
+                stack.enter_context(offload_parts(pipe, resources.device, oom_fallbacks.offload_by))
             stack.enter_context(self._accelerate(held, pipe, what))
             stack.enter_context(embeddings.activate_embeddings(pipe, what.embeddings, self.ctx.add_notice))
             stack.enter_context(
