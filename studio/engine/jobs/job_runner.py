@@ -251,7 +251,8 @@ class JobRunner:
             tools.journal.record_end(job.id, status, seconds=seconds, error=run.error, notices=snapshot.notices)
             if status is Status.FINISHED and run.drawn and not run.taken and not job.request.axes:
                 drawing = seconds - run.context.phases.get("load", 0.0)
-                tools.timings.record_timing(job.request, job.model, drawing / (run.drawn + run.ahead))
+                each = drawing / (run.drawn + run.ahead)
+                tools.timings.record_timing(job.request, job.model, each, snapshot.steps)
         except StorageFailed as error:  # it is reported all the same; after a restart the job is taken up again
             _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
         tools.ledger.release(job.id)

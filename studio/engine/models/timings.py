@@ -27,9 +27,11 @@ class Timings:
         with self._lock:
             return self._seconds.get(_build_key(request, model))
 
-    def record_timing(self, request: GenerationRequest, model: Model, seconds: float) -> None:
-        """One image took `seconds`."""
-        self._record(_build_key(request, model), seconds)
+    def record_timing(self, request: GenerationRequest, model: Model, seconds: float, steps: int = 0) -> None:
+        """One image took `seconds` and `steps`. Of one that was composed of several things, what one of them took is
+        remembered: how many there are stands in the prompt."""
+        things = max(1.0, steps / _get_steps(request, model)) if request.compose else 1.0
+        self._record(_build_key(request, model), seconds / things)
 
     def estimate_load(self, what: str) -> float | None:
         """Seconds that loading `what` is expected to take, None when it was never loaded before."""
@@ -48,6 +50,10 @@ class Timings:
             connection.execute("INSERT OR REPLACE INTO timings (key, seconds) VALUES (?, ?)", (key, mean))
 
 
+def _get_steps(request: GenerationRequest, model: Model) -> int:
+    return request.steps or model.sampling.steps
+
+
 def _build_key(request: GenerationRequest, model: Model) -> str:
     width, height = model.get_result_size(request)
-    return f"{model.id} {width}x{height} {request.steps or model.sampling.steps} {request.hires is not None}"
+    return f"{model.id} {width}x{height} {_get_steps(request, model)} {request.hires is not None}"
