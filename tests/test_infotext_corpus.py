@@ -179,7 +179,7 @@ GRAPHS: dict[str, tuple[Graph, dict[str, Any], list[str]]] = {
     ),
     "a schedule and conditions that are not known": (
         base(
-            sampler__scheduler="bong_tangent",
+            sampler__scheduler="beta57",
             sampler__positive=["area", 0],
             area=node("ConditioningSetArea", conditioning=["positive", 0], width=256, height=256, x=0, y=0),
         ),

@@ -75,9 +75,10 @@ def build_result_fields(model: Model) -> dict[str, Component]:
     """Whether the model's own network enlarges the image, and whether several things are composed; each for models that
     can."""
     fields: dict[str, Component] = {}
-    for spec in select_fields(REQUEST_FIELDS, Group.ENLARGE):
-        fields[spec.form_name] = box = build_widget(spec, context=FieldContext(model=model))
-        box.visible = spec.feature in model.features
+    with gr.Row(elem_classes="result-fields"):
+        for spec in select_fields(REQUEST_FIELDS, Group.ENLARGE):
+            fields[spec.form_name] = box = build_widget(spec, context=FieldContext(model=model), min_width=140)
+            box.visible = spec.feature in model.features
     return fields
 
 
