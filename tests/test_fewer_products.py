@@ -139,15 +139,20 @@ def test_convolutions_of_more_weights_take_small_tiles(tmp_path: Path, monkeypat
     assert decoder.weights_bytes - plain.weights_bytes == pytest.approx(4 * (16 - 9) * 256 * 288, rel=0.02)
 
 
-@pytest.mark.parametrize(("channels", "left"), [(512, 2), (600, 1)], ids=["fewer than twice", "twice as many"])
-def test_deep_in_a_network_only_what_has_twice_the_channels_takes_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int, left: int
-) -> None:
+def test_deep_in_a_network_they_become_one_product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.setattr(winograd, "_MOST_WEIGHTS", 256 * 256)
-    deep = (torch.nn.AvgPool2d(8), torch.nn.Conv2d(channels, 300, 3, padding=1), torch.nn.Upsample(scale_factor=8))
-    assert Decoder(tmp_path, *deep, channels=channels, transformed=True).count("Convolution") == left
+    deep = (torch.nn.AvgPool2d(8), torch.nn.Conv2d(300, 288, 3, padding=1), torch.nn.Upsample(scale_factor=8))
+    decoder = Decoder(tmp_path, *deep, channels=300, transformed=True)
+    assert decoder.count("MatMul") == 1
+    plain = Decoder(tmp_path / "plain", *deep, channels=300)
+    assert decoder.weights_bytes == pytest.approx(plain.weights_bytes, rel=0.001)
+    for side in (8, 16, 24):
+        given = torch.randn((2, 4, side, side + 8))
+        with torch.no_grad():
+            expected = decoder.network(given)
+        torch.testing.assert_close(CompiledNetwork(decoder.path).run((given,)), expected, atol=5e-5, rtol=1e-5)
 
 
 class Attention:

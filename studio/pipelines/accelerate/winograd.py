@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from studio.pipelines.accelerate.gathered_pixels import gather_convolution
 from studio.pipelines.accelerate.joined_upsampling import is_plain_convolution
 
 _LEAST_CHANNELS = 256  # fewer do not pay for what is added up around the products
@@ -65,8 +66,9 @@ _SMALL = _Form(
 
 
 def transform_convolutions(model: Any, sides: Mapping[str, int]) -> int:
-    """Give the convolutions of an openvino.Model that gain by it Winograd's form. `sides` are those of their results in
-    one call of the network, by the names of the nodes. Returns their number."""
+    """Give the convolutions of an openvino.Model that gain by it Winograd's form; those of many weights deep in the
+    network, where few pixels fill no tiles, become one product each. `sides` are those of their results in one call of
+    the network, by the names of the nodes. Returns their number."""
     count = 0
     largest = max(sides.values(), default=0)
     for node in model.get_ordered_ops():
@@ -75,11 +77,15 @@ def transform_convolutions(model: Any, sides: Mapping[str, int]) -> int:
         weights = node.input_value(1).get_node()
         if weights.get_type_name() != "Constant":
             continue
+        outputs, inputs = weights.data.shape[:2]
         name = node.get_friendly_name()
-        form = _choose_form(*weights.data.shape[:2], is_deep=_DEEP * sides.get(name, largest) <= largest)
+        form = _choose_form(outputs, inputs)
         if form is None:
             continue
-        transformed = _transform(node.input_value(0), weights.data, form)
+        if outputs * inputs > _MOST_WEIGHTS and _DEEP * sides.get(name, largest) <= largest:
+            transformed = gather_convolution(node.input_value(0), weights.data)
+        else:
+            transformed = _transform(node.input_value(0), weights.data, form)
         transformed.set_friendly_name(name)
         node.output(0).replace(transformed.output(0))
         count += 1
@@ -104,18 +110,15 @@ def measure_growth(network: Any) -> int:
 
     convolutions = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
     shapes = [layer.weight.shape for layer in convolutions if layer.kernel_size == (3, 3)]
-    forms = [(out * given, _choose_form(out, given, is_deep=False)) for out, given, *_ in shapes]
+    forms = [(out * given, _choose_form(out, given)) for out, given, *_ in shapes]
     return sum(4 * (form.points**2 - 9) * weights for weights, form in forms if form is not None)
 
 
-def _choose_form(outputs: int, inputs: int, *, is_deep: bool) -> _Form | None:
-    """The form that gains most for what it takes. Deep in a network, at a small part of its size, there are few pixels
-    for many weights: only convolutions of more channels into fewer gain there."""
+def _choose_form(outputs: int, inputs: int) -> _Form | None:
+    """The form that gains most for the memory that it takes."""
     if min(outputs, inputs) < _LEAST_CHANNELS:
         return None
-    if outputs * inputs <= _MOST_WEIGHTS:
-        return _LARGE
-    return _SMALL if not is_deep or inputs >= 2 * outputs else None
+    return _LARGE if outputs * inputs <= _MOST_WEIGHTS else _SMALL
 
 
 def _transform(given: Any, weights: Any, form: _Form) -> Any:
