@@ -141,6 +141,12 @@ def test_long_prompts_and_break_make_chunks_and_the_negative_follows(sd: Any) ->
     torch.testing.assert_close(uneven["prompt_embeds"], broken.repeat(1, 3, 1))
 
 
+def test_a_long_prompt_is_cut_behind_a_comma_that_is_near() -> None:
+    pipe = _pipe(Path("models/embedded")).to(dtype=torch.float32)
+    before, after = "apple " * 64 + ", ", "pear " * 20
+    torch.testing.assert_close(_hidden(pipe, before + after), _hidden(pipe, f"{before} BREAK {after}"))
+
+
 def test_repeating_a_text_changes_nothing_for_the_network(sd: Any) -> None:
     sample, time = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3)), torch.tensor(500)
     short = _hidden(sd, "blurry")
