@@ -56,7 +56,12 @@ class Upkeep:
             self._closed.wait(_PURGE_PERIOD)
 
     def _attempt(self, work: Callable[[], object]) -> None:
+        """Do `work`, unless the studio ends; a library that cannot be written, or was closed meanwhile, is left for the
+        next time."""
+        if self._closed.is_set():
+            return
         try:
             work()
         except StudioError as error:
-            _log.warning("the upkeep of the library was put off: %s", error.message)
+            if not self._closed.is_set():
+                _log.warning("the upkeep of the library was put off: %s", error.message)
