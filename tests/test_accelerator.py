@@ -454,3 +454,7 @@ def test_calls_with_numbers_or_foreign_layers_are_left_to_torch(tmp_path: Path) 
     assert describe_processors(hooked) == ""
     hooked[0].register_forward_hook(lambda *_: None)
     assert describe_processors(hooked) is None
+    for mark, value in (("base_layer", torch.nn.Linear(2, 2)), ("_hf_hook", object())):  # a LoRA's and an offloader's
+        changed = torch.nn.Sequential(torch.nn.Linear(2, 2))
+        setattr(changed[0], mark, value)
+        assert describe_processors(changed) is None

@@ -200,10 +200,9 @@ class Accelerator:
         """Hand to the worker what the networks lack. Their modules are copied here, where no job changes them."""
         for one in networks:
             calls, one.wanted = one.wanted, {}
-            marks = describe_processors(one.module)  # what a pipeline put in for the length of its call is gone
-            calls = {
-                pattern: call for pattern, call in calls.items() if call.marks == marks and pattern not in one.refused
-            }
+            if calls:
+                marks = describe_processors(one.module)  # what a pipeline put in for the length of its call is gone
+                calls = {key: call for key, call in calls.items() if call.marks == marks and key not in one.refused}
             sizes, one.wanted_sizes = tuple(one.wanted_sizes), set()
             if (one.is_looked_up or one.name == _ENCODER) and not calls and not sizes:
                 continue
