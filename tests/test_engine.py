@@ -40,6 +40,18 @@ SMALL = Model(
 CLOUD = dataclasses.replace(FAKE_MODEL, id="cloud", title="Cloud", lane="service", paid=True)
 
 
+class ListedBackend(FakeBackend):
+    """Counts how often it is asked for its models, which real backends make anew each time; after the first time the
+    model `gone` is left out."""
+
+    listed = 0
+    gone = ""
+
+    def models(self):
+        self.listed += 1
+        return [model for model in super().models() if self.listed == 1 or model.id != self.gone]
+
+
 def ask(**fields):
     return GenerationRequest(**{"prompt": "a red apple", "seed": 1, **fields})
 
@@ -527,3 +539,13 @@ def test_comments_in_prompts_are_left_out_where_the_setting_says_so(studio, tmp_
     assert studio().submit(asked, ANN).request.prompt == asked.prompt
     job = studio(root=tmp_path / "other", prompt_comments=True).submit(asked, ANN)
     assert (job.request.prompt, job.request.negative_prompt) == ("a pear\non wood", "")
+
+
+def test_a_request_is_looked_at_with_one_list_of_the_models(studio):
+    backend = ListedBackend(held=True)
+    engine = studio(backend)
+    backend.listed, backend.gone = 0, FAKE_MODEL.id
+    engine.submit(ask(model=FAKE_MODEL.id), ANN)
+    assert backend.listed == 1
+    with pytest.raises(UnknownModel):
+        engine.submit(ask(model=FAKE_MODEL.id), ANN)

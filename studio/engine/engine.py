@@ -256,6 +256,10 @@ class Engine(Gallery):
             QuotaExceeded: the user's images of a day or disk space are used up.
             QueueFull: too many jobs wait; `details` has the number. StorageFailed: the journal cannot be written.
         """
+        with self._models.hold():
+            return self._submit(request, user)
+
+    def _submit(self, request: GenerationRequest, user: User) -> Job:
         user.require(Right.GENERATE)
         settings = user.adjust_settings(self._settings.current)
         guests = self._guests if user.name.startswith(GUEST_PREFIX) else None
@@ -382,7 +386,8 @@ class Engine(Gallery):
         Raises:
             UnknownModel: a model that is not there. InvalidRequest: the model does not do it, or the axes make no grid.
         """
-        return self._admission.estimate(request, user.name, self._settings.current)
+        with self._models.hold():
+            return self._admission.estimate(request, user.name, self._settings.current)
 
     def resolve_request(self, request: GenerationRequest, user: User) -> GenerationRequest:
         """`request` with the model that would draw it now and its size, for telling what it would cost; nothing is

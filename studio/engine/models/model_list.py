@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from studio.core.errors import UnknownModel
 from studio.core.model import Model
@@ -17,10 +19,24 @@ class Models:
 
     def __init__(self, backends: Sequence[Backend]) -> None:
         self._backends = tuple(backends)
+        self._held = threading.local()
+
+    @contextmanager
+    def hold(self) -> Generator[None]:
+        """Within the block this thread sees the models as they are at its begin. A list takes a millisecond, for it
+        looks at keys, packages and files."""
+        if self._get_held() is not None:
+            yield
+            return
+        self._held.models = self._list()
+        try:
+            yield
+        finally:
+            self._held.models = None
 
     def all(self) -> tuple[Model, ...]:
         """Every model of every backend, as it is now."""
-        return tuple(model for backend in self._backends for model in backend.models())
+        return tuple(model for _, model in self._get_held() or self._list())
 
     def find(self, model_id: str) -> tuple[Backend, Model]:
         """The model of that id and the backend that runs it.
@@ -28,12 +44,12 @@ class Models:
         Raises:
             UnknownModel: with the names that come near.
         """
-        known = self.complete_name(model_id)
-        for backend in self._backends:
-            for model in backend.models():
-                if model.id == known:
-                    return backend, model
-        ids = [model.id for model in self.all()]
+        listed = self._get_held() or self._list()
+        ids = [model.id for _, model in listed]
+        known = _complete_name(model_id, ids)
+        for backend, model in listed:
+            if model.id == known:
+                return backend, model
         near = difflib.get_close_matches(model_id, ids, n=3) or ids[:5]
         raise UnknownModel(
             f"Model “{model_id}” not found.",
@@ -43,11 +59,7 @@ class Models:
 
     def complete_name(self, name: str) -> str:
         """The id of the one model that `name` can mean, its folder left out or its ending added; else `name`."""
-        ids = [model.id for model in self.all()] if name else []
-        if name in ids:
-            return name
-        alike = [known for known in ids if is_same_name(known, name)]
-        return alike[0] if len(alike) == 1 else name
+        return _complete_name(name, [model.id for model in self.all()]) if name else name
 
     def default(self, preferred: str, task: Task = Task.TXT2IMG) -> Model:
         """The model called `preferred` when it does `task`, or the first local one that can be used for it.
@@ -77,3 +89,16 @@ class Models:
         """Close every backend."""
         for backend in self._backends:
             backend.close()
+
+    def _get_held(self) -> tuple[tuple[Backend, Model], ...] | None:
+        return getattr(self._held, "models", None)
+
+    def _list(self) -> tuple[tuple[Backend, Model], ...]:
+        return tuple((backend, model) for backend in self._backends for model in backend.models())
+
+
+def _complete_name(name: str, ids: Sequence[str]) -> str:
+    if name in ids:
+        return name
+    alike = [known for known in ids if is_same_name(known, name)]
+    return alike[0] if len(alike) == 1 else name
