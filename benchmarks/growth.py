@@ -172,8 +172,8 @@ def _time_start_and_stop(outputs: Path) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds until the page answers, its bytes without digits (ports and Gradio's number of the start vary), and the
-    memory of the process then."""
+    """Seconds until the page answers, its bytes without digits and addresses in memory (ports and Gradio's number of the
+    start vary, and it names a function with its address), and the memory of the process then."""
 
     seconds: float
     page: int
@@ -218,7 +218,7 @@ def _measure_start(outputs: Path | None = None, **settings: str) -> Start:
         seconds = time.perf_counter() - begin
         page = httpx.get(url, timeout=60, headers={"Accept-Encoding": "identity"}).text
         memory = psutil.Process(pid).memory_full_info().uss
-    return Start(seconds, len(re.sub(r"\d+", "", page)), memory)
+    return Start(seconds, len(re.sub(r"0x[0-9a-f]+|\d+", "", page)), memory)
 
 
 def _write_model_files(folder: Path) -> None:
