@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from studio.core.container_memory import read_container_memory
 from studio.core.durable_files import replace_synced
 from studio.core.settings import Settings
 
@@ -32,8 +33,17 @@ def read_total_and_free(device: str) -> tuple[int, int]:
 
         free, total = torch.cuda.mem_get_info()
         return total, free
-    memory = psutil.virtual_memory()
-    return memory.total, memory.available
+    memory, container = psutil.virtual_memory(), read_container_memory()
+    if container is None:
+        return memory.total, memory.available
+    return min(memory.total, container.limit), min(memory.available, container.free)
+
+
+def read_free_with_swap() -> int:
+    """Bytes that this process can still take before the system ends it: free memory, and swap where there is some."""
+    import psutil
+
+    return read_total_and_free("cpu")[1] + psutil.swap_memory().free
 
 
 def compute_budget(settings: Settings, device: str) -> int:
