@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import threading
+import time
 
 import pytest
 from fakes import DEADLINE, FAKE_MODEL, FakeBackend, draw_fake_image, open_engine, wait_for_snapshot, wait_until_final
@@ -135,6 +136,24 @@ def test_previews_come_no_faster_than_asked(studio):
     assert all(path.suffix == ".jpg" for path in seen)
     assert list(often.previews_dir.iterdir())
     assert os.stat(often.previews_dir).st_mode & 0o077 == 0
+
+
+def test_a_step_that_the_image_follows_brings_no_preview(studio):
+    backend = FakeBackend(steps=3, held=True)
+    engine = studio(backend, preview_interval=0.1)
+    job = engine.submit(ask(), LOCAL_USER)
+    shown = []
+    for step in (1, 2):
+        backend.release(1)
+        while job.snapshot.step < step:
+            job.wait(job.snapshot.version, DEADLINE)
+        shown.append(job.snapshot.preview)
+        time.sleep(0.3)  # steps that take longer than the interval
+    backend.release(100)
+    wait_until_final(job)
+    assert None not in shown
+    assert len(set(shown)) == 2
+    assert sorted(engine.previews_dir.iterdir()) == sorted(shown)
 
 
 def test_previews_can_be_off(studio, tmp_path):

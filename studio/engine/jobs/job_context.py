@@ -95,15 +95,21 @@ class RunContext:
         self.raise_if_cancelled()
         now = time.monotonic()
         path = None
-        if preview is not None and self.settings.previews and now >= self._next_preview:
+        step, steps = self._part * steps + step, self._parts * steps
+        eta = self._pace.estimate_seconds_left(step, steps, now)
+        if preview is not None and self.settings.previews and self._is_preview_due(now, eta):
             path = self._previews.write(
                 self._job.id, preview(), limit_preview(self.settings.preview_side, self.settings)
             )
             self._next_preview = time.monotonic() + self.settings.preview_interval
-        step, steps = self._part * steps + step, self._parts * steps
-        eta = self._pace.estimate_seconds_left(step, steps, now)
         step_done = StepEvent(step, steps, self._image, self._images, eta=eta, preview=path, batch=self._batch)
         self._job.emit(step_done)
+
+    def _is_preview_due(self, now: float, eta: float | None) -> bool:
+        """Not before the interval is over; nor, but for the first, where the images are there before the next would
+        be."""
+        soon_done = eta is not None and eta < self.settings.preview_interval
+        return now >= self._next_preview and not (soon_done and self._next_preview)
 
     def add_notice(self, text: str) -> None:
         self.notes.append(text)
