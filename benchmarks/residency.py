@@ -58,7 +58,7 @@ def _measure_switch(folder: Path) -> Row:
 
 def _measure_memory(folder: Path) -> Row:
     """Memory after many switches with one checkpoint resident at a time, against that after the third."""
-    engine = _start_engine(folder, budget_gb=0.001)
+    engine = _start_engine(folder, budget_gb=0.06)
     process = psutil.Process()
     after: list[int] = []
     for n in range(SWITCHES):

@@ -19,6 +19,7 @@ from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.families import _parts, sd15, sdxl
 from studio.pipelines.local_backend import LocalPipelines
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
+from studio.pipelines.weight_sizes import estimate_loaded_bytes
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "embedded"
 
@@ -148,6 +149,12 @@ def make_local_pipelines(
     values = {"models_dir": root, "device": "cpu", "previews": False, "accelerator": "none", **changes}
     settings = Settings(**values)
     return LocalPipelines(lambda: settings, catalog, None, annotators), settings  # type: ignore[arg-type]
+
+
+def estimate_budget_gb(catalog: FolderCatalog, model: str) -> float:
+    """A memory limit, in GiB, that leaves room for this checkpoint alone."""
+    size = estimate_loaded_bytes(catalog.checkpoint(model), LoadOptions(device="cpu", dtype="float32"))
+    return 1.2 * size / 2**30
 
 
 def make_seeds(*numbers: int, variation: int | None = None) -> list[ImageSeed]:

@@ -27,7 +27,14 @@ from studio.pipelines.accelerate.network_calls import describe_processors, read_
 from studio.pipelines.accelerate.network_store import Measurement, NetworkStore, StoredNetwork, compute_digest
 from studio.pipelines.accelerate.openvino_network import CompiledNetwork
 from studio.tabs.configurations.model_manager import _render_memory
-from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
+from tests.local_models import (
+    FolderCatalog,
+    RecordingContext,
+    estimate_budget_gb,
+    make_local_pipelines,
+    make_request,
+    make_seeds,
+)
 from tests.test_lora import make_lora
 from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
@@ -388,7 +395,7 @@ def test_a_slow_moment_is_measured_again_and_the_fastest_calls_count() -> None:
 
 
 def test_nothing_is_compiled_where_memory_is_short(tmp_path: Path, catalog: FolderCatalog, runs: list[Any]) -> None:
-    studio = Studio(tmp_path, catalog, memory_budget_gb=0.001)
+    studio = Studio(tmp_path, catalog, memory_budget_gb=estimate_budget_gb(catalog, "tiny"))
     for _ in range(2):
         studio.draw()
         studio.wait()

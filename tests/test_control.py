@@ -18,6 +18,7 @@ from tests.local_models import (
     FakeAnnotators,
     FolderCatalog,
     RecordingContext,
+    estimate_budget_gb,
     make_local_pipelines,
     make_request,
     make_seeds,
@@ -361,7 +362,7 @@ def test_networks_stay_resident_and_leave_when_memory_is_short(catalog, tmp_path
     assert ctx.loaded == ["Loading Tiny", "Loading canny"]
     held = {one.title: one.bytes for one in studio[0].get_memory_report().resident}
     assert held["canny"] > 0.9 * catalog.find(WeightKind.CONTROLNET, "canny").bytes
-    small = make_local_pipelines(tmp_path, catalog, memory_budget_gb=0.001)
+    small = make_local_pipelines(tmp_path, catalog, memory_budget_gb=estimate_budget_gb(catalog, "tiny"))
     draw(small, make_request(control=(unit(),)))
     draw(small, make_request(control=(unit("depth"),)))
     assert {one.title for one in small[0].get_memory_report().resident} == {"Tiny", "depth"}

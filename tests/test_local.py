@@ -10,7 +10,14 @@ from studio.core.errors import InvalidRequest, JobCancelled, ModelBroken, OutOfM
 from studio.core.request import Hires, Saving
 from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.run import hires
-from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
+from tests.local_models import (
+    FolderCatalog,
+    RecordingContext,
+    estimate_budget_gb,
+    make_local_pipelines,
+    make_request,
+    make_seeds,
+)
 from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl, make_tiny_vae
 
 pytestmark = pytest.mark.torch
@@ -232,7 +239,7 @@ def test_an_unknown_model_is_said_so(studio) -> None:
 
 
 def test_one_resident_at_a_time_under_a_small_budget(catalog, tmp_path) -> None:
-    studio = make_local_pipelines(tmp_path, catalog, memory_budget_gb=0.004)
+    studio = make_local_pipelines(tmp_path, catalog, memory_budget_gb=estimate_budget_gb(catalog, "tiny"))
     first = {name: draw(studio, make_request(name))[0].tobytes() for name in ("tiny", "other", "third")}
     assert len(set(first.values())) == 3
     for name in ("tiny", "other", "third"):

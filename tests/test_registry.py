@@ -80,6 +80,15 @@ def test_what_a_run_needs_besides_makes_others_leave() -> None:
         assert names(registry) == {"b"}
 
 
+def test_one_that_weighs_more_than_expected_makes_others_leave_once_it_is_loaded() -> None:
+    registry = PipelineRegistry(lambda: 1000)
+    with lease(registry, "a"):
+        pass
+    with registry.lease(PipelineKey("b", "cpu", "float32"), "b", lambda: Weight(800), expected=400):
+        assert names(registry) == {"b"}
+    assert registry.measure_room() == 200
+
+
 def test_peaks_are_remembered_across_starts_and_scaled_by_area(tmp_path) -> None:
     path = tmp_path / "cache" / "peaks.json"
     PeakStore(path).record_peak("sd", (512, 512), 1, 1000)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from studio.core.request import LoraUse
+from studio.core.weight_reading import disable_mapping, widen_weights
 from studio.core.weights import WeightFile, WeightKind
 from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
 from tests.test_lora import make_lora
@@ -106,6 +107,76 @@ def test_a_vae_written_over_under_its_name_and_size_is_the_new_one(tmp_path) -> 
     before, _ = draw(backend, settings, vae="vae")
     overwrite(vaes[0], vaes[1].read_bytes())
     assert draw(backend, settings, vae="vae")[0] != before
+
+
+def test_narrow_weights_are_widened_as_they_are_read_and_the_rest_stays(tmp_path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = {
+        "half": torch.tensor([1.5, 1e-7]).half(),
+        "brain": torch.tensor([3.0]).bfloat16(),
+        "single": torch.tensor([0.1]),
+        "eight": torch.tensor([2.0]).to(torch.float8_e4m3fn),
+        "count": torch.tensor([7]),
+        "model_ema.half": torch.tensor([9.0]).half(),
+    }
+    save_file(tensors, tmp_path / "all.safetensors")
+    disable_mapping()
+    with widen_weights(torch.float32):
+        found = load_file(tmp_path / "all.safetensors")
+    assert {name: tensor.dtype for name, tensor in found.items()} == {
+        "half": torch.float32,
+        "brain": torch.float32,
+        "single": torch.float32,
+        "eight": torch.float8_e4m3fn,
+        "count": torch.int64,
+    }
+    assert torch.equal(found["half"], tensors["half"].float())
+    with widen_weights(torch.bfloat16):
+        assert load_file(tmp_path / "all.safetensors")["half"].dtype is torch.float16, "as wide already"
+    assert load_file(tmp_path / "all.safetensors").keys() == tensors.keys()
+
+
+_LOAD = """
+    import sys
+    from contextlib import nullcontext
+    import torch
+    from diffusers import AutoencoderKL
+    from studio.core.weight_reading import disable_mapping, widen_weights
+    from studio.pipelines.device_memory import measure_peak
+    disable_mapping()
+    peaks = []
+    with measure_peak("cpu", peaks.append), widen_weights(torch.float32) if sys.argv[2] == "widened" else nullcontext():
+        model = AutoencoderKL.from_pretrained(sys.argv[1], torch_dtype=torch.float32)
+    assert all(weight.dtype is torch.float32 for weight in model.parameters())
+    print(*peaks)
+"""
+
+
+def test_a_file_in_16_bits_is_not_in_memory_beside_the_model_that_runs_in_32(tmp_path) -> None:
+    import torch
+    from diffusers import AutoencoderKL
+
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    model = AutoencoderKL(block_out_channels=(512, 512), layers_per_block=2, **blocks)
+    size = sum(weight.numel() for weight in model.parameters()) * 2
+    assert size > 64 * 2**20
+    model.to(torch.float16).save_pretrained(tmp_path)
+    peaks = {}
+    for way in ("widened", "as diffusers does"):
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(_LOAD), str(tmp_path), way],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parent.parent,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        if not done.stdout.strip():
+            pytest.skip("this system cannot measure the memory of a block")
+        peaks[way] = int(done.stdout)
+    assert peaks["as diffusers does"] - peaks["widened"] > 0.7 * size
 
 
 def test_the_catalog_looks_again_at_a_file_that_changed(tmp_path) -> None:

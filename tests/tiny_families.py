@@ -180,14 +180,19 @@ def make_single_file(folder: Path, family: str) -> tuple[Path, Path, dict[str, A
     for name in ("model_index.json", "scheduler/scheduler_config.json"):
         (config / name).parent.mkdir(exist_ok=True)
         (config / name).write_bytes((CONFIGS / family / name).read_bytes())
-    tensors = {
-        **_convert_unet_keys(unet, levels),
-        **convert_vae_keys(modules["vae"]),
-        **_convert_text_keys(modules, family),
-    }
+    tensors = convert_to_original(modules, family)
     file = folder / f"{family}.safetensors"
     save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, file)
     return file, config, modules
+
+
+def convert_to_original(modules: dict[str, Any], family: str) -> dict[str, Any]:
+    """The tensors of `modules`, by their names in diffusers' pipeline, under the names that single files have."""
+    return {
+        **_convert_unet_keys(modules["unet"], len(modules["unet"].config["block_out_channels"])),
+        **convert_vae_keys(modules["vae"]),
+        **_convert_text_keys(modules, family),
+    }
 
 
 def _convert_unet_keys(unet: Any, levels: int) -> dict[str, Any]:

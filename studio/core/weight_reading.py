@@ -12,10 +12,15 @@ import importlib
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 _BACKEND = "pread"
+_AVERAGES = "model_ema."  # a second UNet in files that training goes on from, which diffusers leaves aside
+
+_width: ContextVar[Any] = ContextVar("the number format that weights are widened to", default=None)
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -54,6 +59,18 @@ def use_lowercase_ending(path: Path) -> Generator[Path]:
         yield link
 
 
+@contextmanager
+def widen_weights(dtype: Any) -> Generator[None]:
+    """Within the block diffusers gets the 16-bit weights of a file in the torch dtype `dtype`, where that is wider,
+    widened one by one as they are read. Left to itself it reads the whole file first, and holds both until the model is
+    built: one and a half times the memory that the model takes."""
+    token = _width.set(dtype)
+    try:
+        yield
+    finally:
+        _width.reset(token)
+
+
 def disable_mapping() -> None:
     """Let diffusers and transformers read files as `read_tensors` does, from now on. Call it before each load; only the
     first call does anything."""
@@ -67,11 +84,42 @@ def disable_mapping() -> None:
 
 
 class _UnmappedOpener:
-    """safetensors' safe_open with the backend that does not map."""
+    """safetensors' safe_open with the backend that does not map, widening where `widen_weights` asks for it."""
 
     def __init__(self, opener: Any) -> None:
         self._opener = opener
         functools.update_wrapper(self, opener)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._opener(*args, **{**kwargs, "backend": _BACKEND})
+        file = self._opener(*args, **{**kwargs, "backend": _BACKEND})
+        dtype = _width.get()
+        return file if dtype is None else _WideningFile(file, dtype)
+
+
+class _WideningFile:
+    """An open file whose tensors, where all are asked for at once, come in `dtype` if they are narrower."""
+
+    def __init__(self, file: Any, dtype: Any) -> None:
+        self._file = file
+        self._dtype = dtype
+
+    def __enter__(self) -> _WideningFile:
+        self._file.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.__exit__(kind, error, trace)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def get_tensors(self) -> dict[str, Any]:
+        """The file's tensors by name, without averages of a training."""
+        names = [name for name in self._file.keys() if not name.startswith(_AVERAGES)]  # noqa: SIM118 - not iterable
+        return {name: self._widen(self._file.get_tensor(name)) for name in names}
+
+    def _widen(self, tensor: Any) -> Any:
+        is_narrower = tensor.is_floating_point() and 2 <= tensor.itemsize < self._dtype.itemsize
+        return tensor.to(self._dtype) if is_narrower else tensor

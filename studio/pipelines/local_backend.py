@@ -27,7 +27,7 @@ from studio.pipelines.registry import PipelineKey, PipelineRegistry
 from studio.pipelines.run.edit_tasks import ANNOTATOR_TASKS
 from studio.pipelines.run.name_checks import check_names
 from studio.pipelines.run.render import Rendering
-from studio.pipelines.run.run_plan import Resources, load_checkpoint
+from studio.pipelines.run.run_plan import Resources
 from studio.pipelines.upscale.upscale_request import lease_model_upscaler
 
 if TYPE_CHECKING:
@@ -143,15 +143,15 @@ class LocalPipelines:
         weight = self._catalog.checkpoint(model)
         title = resources.model(model).title
         spec = self._catalog.spec(weight)
-        options = resources.options(spec)
+        options = resources.choose_options(model, spec, weight)
 
         def load() -> Any:
             report(f"Loading {title}")
-            return load_checkpoint(spec, weight, options)
+            return resources.load(title, spec, weight, options)
 
         key = PipelineKey(model, options.device, options.format, stamp=read_stamp(weight.path))
         self._registry.drop_changed(key, title, tell)
-        with self._registry.lease(key, title, load, expected=weight.bytes):
+        with self._registry.lease(key, title, load, expected=resources.plan_load(key, title, weight, options)):
             pass
 
     def unload(self, model: str) -> None:

@@ -100,7 +100,7 @@ class PipelineRegistry:
         self, key: PipelineKey, title: str, load: Callable[[], Any], *, expected: int, working: int = 0
     ) -> Iterator[ResidentPipeline]:
         """The pipeline of `key`, loaded by `load` when it is not resident. `expected` bytes are what it may weigh,
-        `working` what the run needs besides; others leave until both fit.
+        `working` what the run needs besides; others leave until both fit, and again if it weighs more than that.
 
         Raises:
             what `load` raises; memory is then where it was before.
@@ -110,6 +110,7 @@ class PipelineRegistry:
             self.make_room((0 if held else expected) + working, keep=key)
             if held is None:
                 held = self._load_pipeline(key, title, load)
+                self.make_room(working, keep=key)
             with self._lock:
                 held.leases += 1
         try:
@@ -139,6 +140,15 @@ class PipelineRegistry:
     def has_room(self, wanted: int) -> bool:
         """Whether `wanted` bytes fit beside everything that is resident."""
         return self.resident_bytes + wanted <= self._budget()
+
+    def measure_room(self) -> int:
+        """Bytes that are left beside everything that is resident; less than none where the budget became smaller."""
+        return self._budget() - self.resident_bytes
+
+    def measure_idle(self) -> int:
+        """Bytes of resident pipelines that may leave."""
+        with self._lock:
+            return sum(held.bytes for held in self._held.values() if not held.leases)
 
     def reserve(self, held: ResidentPipeline, wanted: int) -> bool:
         """Count `wanted` more bytes for a resident pipeline, whatever it holds them for, until it leaves. False when

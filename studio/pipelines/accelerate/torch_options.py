@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from studio.core.settings import Settings
+from studio.pipelines.accelerate.small_weights import find_denoiser
 
 # What is asked for first; the others follow for what it cannot do.
 _ATTENTION = {
@@ -25,7 +26,7 @@ def apply_torch_options(
 ) -> Iterator[None]:
     """Within the block the denoiser of `pipe` runs with the options of `settings`. `tell` hears what changes the image
     or cannot be had. `compile_options` are torch.compile's."""
-    network = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    network = find_denoiser(pipe)
     with ExitStack() as stack:
         if network is not None:
             if not compile_blocks(network, settings.accelerator == "compile", **compile_options):
@@ -87,14 +88,15 @@ def _fuse_projections(network: Any, tell: Callable[[str], None]) -> Iterator[Non
 
 
 def _has_own_attention(network: Any) -> bool:
-    """Whether a LoRA or an adapter answers for an attention's projections."""
+    """Whether a LoRA, an adapter or weights in fewer bits answer for an attention's projections."""
     import torch
 
     processors = network.attn_processors.values()
     return any(isinstance(processor, torch.nn.Module) for processor in processors) or any(
-        hasattr(getattr(module, name, None), "base_layer")
+        hasattr(layer, "base_layer") or hasattr(layer, "_diffusers_hook")  # a hook casts its weights as it is called
         for module in network.modules()
         for name in ("to_q", "to_k", "to_v")
+        if (layer := getattr(module, name, None)) is not None
     )
 
 

@@ -102,6 +102,11 @@ def read_header(path: Path) -> SafetensorsHeader:
         raise ModelBroken(f"{path.name} {refusal}.", hint=DOWNLOAD_AGAIN) from None
 
 
+def count_tensor_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """Bytes of a tensor as the format writes it; `dtype` as in a header that was read."""
+    return math.prod(shape) * _BITS[dtype] // 8
+
+
 def detect_foreign_type(start: bytes) -> str:
     """Describe a file that is no .safetensors file by its first bytes, as the end of a sentence; empty when
     unknown."""

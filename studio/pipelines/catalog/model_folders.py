@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ _WEIGHTLESS = (
 _LIBRARIES = ("diffusers", "transformers")
 _UPSCALER = Path("upscaler", "model.safetensors")
 _THINGS = "things.json"
+_WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?")  # without a variant's name
 _MAIN = ("transformer", "unet", "prior", "decoder")
 
 
@@ -114,6 +116,26 @@ def find_variant(path: Path) -> str | None:
         if files and all(".fp16" in name for name in files):
             return "fp16"
     return None
+
+
+def list_loaded_files(path: Path) -> list[Path]:
+    """The .safetensors files of a pipeline's or a single component's folder that its loader reads: not those of other
+    variants, nor of components that are left out.
+
+    Raises:
+        ModelBroken: model_index.json cannot be read.
+    """
+    if not (path / "model_index.json").is_file():
+        return _choose_files(path, None)
+    index, variant = read_json(path / "model_index.json"), find_variant(path)
+    wanted = [name for name, entry in index.items() if isinstance(entry, list) and entry[-1:] != [None]]
+    return [file for name in wanted if name not in _OPTIONAL for file in _choose_files(path / name, variant)]
+
+
+def _choose_files(folder: Path, variant: str | None) -> list[Path]:
+    files = sorted(folder.glob("*.safetensors"))
+    named = [file for file in files if variant and f".{variant}" in file.name]
+    return named or [file for file in files if _WEIGHTS.fullmatch(file.stem)] or files
 
 
 def _inspect_pipeline(path: Path, size: int) -> Folder:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.core.family_facts import ControlFacts
 from studio.core.ports import JobContext, LoadOptions
-from studio.core.weight_reading import disable_mapping, read_tensors, use_lowercase_ending
+from studio.core.weight_reading import disable_mapping, read_tensors, use_lowercase_ending, widen_weights
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.file_stamps import read_stamp
@@ -20,6 +20,7 @@ from studio.pipelines.catalog.model_folders import read_component_config, read_j
 from studio.pipelines.control import control_files
 from studio.pipelines.load_errors import translate_load_errors
 from studio.pipelines.registry import PipelineKey
+from studio.pipelines.weight_sizes import estimate_loaded_bytes
 
 if TYPE_CHECKING:
     from studio.pipelines.registry import PipelineRegistry
@@ -52,8 +53,7 @@ def lease_control_network(
 
     key = PipelineKey(f"{file.kind}/{file.name}", options.device, options.dtype, stamp=read_stamp(file.path))
     registry.drop_changed(key, file.name, ctx.add_notice)
-    expected = file.bytes * (2 if options.dtype == "float32" else 1)
-    with registry.lease(key, file.name, load, expected=expected) as held:
+    with registry.lease(key, file.name, load, expected=estimate_loaded_bytes(file, options)) as held:
         held.report_notices(ctx.add_notice)
         yield held.pipe.module
 
@@ -68,8 +68,8 @@ def load_control_network(file: WeightFile, options: LoadOptions, facts: ControlF
     import torch
 
     disable_mapping()
-    with translate_load_errors(file):
-        dtype = getattr(torch, options.dtype)
+    dtype = getattr(torch, options.dtype)
+    with translate_load_errors(file), widen_weights(dtype):
         module = _load_folder(file, dtype) if file.is_folder else _load_single_file(file, dtype, facts)
         return module.to(options.device).eval()
 

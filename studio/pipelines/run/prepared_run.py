@@ -23,7 +23,7 @@ from studio.pipelines.run.offloading import offload_parts
 from studio.pipelines.run.oom_fallbacks import OomFallbacks
 from studio.pipelines.run.refining import Refiner, check_predictions
 from studio.pipelines.run.region_loras import RegionLoras
-from studio.pipelines.run.run_plan import PassPlan, Resources, load_checkpoint
+from studio.pipelines.run.run_plan import PassPlan, Resources
 from studio.pipelines.run.source_images import Part
 from studio.pipelines.run.tiled_diffusion import Tiles, draw_in_tiles
 from studio.pipelines.upscale import upscale_request
@@ -58,7 +58,7 @@ class PassRunner:
         it, with LoRAs, VAE, embeddings and control on."""
         resources, oom_fallbacks = self.resources, self.oom_fallbacks
         offloaded = oom_fallbacks.offloaded
-        options = resources.options(what.spec)
+        options = resources.choose_options(what.model.id, what.spec, what.weight, bool(what.loras or what.region_loras))
         if offloaded:
             options = dataclasses.replace(options, device="cpu")
         stamp = read_stamp(what.weight.path)
@@ -73,9 +73,9 @@ class PassRunner:
 
         def load() -> Any:
             with self.ctx.phase("load"):
-                return load_checkpoint(what.spec, what.weight, options)
+                return resources.load(what.model.title, what.spec, what.weight, options)
 
-        expected = what.weight.bytes * (2 if options.dtype == "float32" else 1)
+        expected = resources.plan_load(key, what.model.title, what.weight, options)
         with (
             resources.registry.lease(key, what.model.title, load, expected=expected, working=working) as held,
             ExitStack() as stack,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +12,20 @@ from studio.core.ports import Annotators, LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest, LoraUse
 from studio.core.request_choices import RegionMode
 from studio.core.settings import AUTOMATIC_PRECISIONS
-from studio.core.weight_reading import disable_mapping
+from studio.core.weight_reading import disable_mapping, widen_weights
 from studio.core.weights import WeightFile, WeightKind
-from studio.pipelines.accelerate.small_weights import STORAGE, keep_weights_small
+from studio.pipelines.accelerate.small_weights import EXACT_STORAGES, STORAGE, choose_read_options, keep_weights_small
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.device_memory import PeakStore
 from studio.pipelines.load_errors import translate_load_errors
-from studio.pipelines.load_notices import report_unused_weights
-from studio.pipelines.registry import PipelineRegistry
+from studio.pipelines.load_notices import add_load_notice, report_unused_weights
+from studio.pipelines.registry import PipelineKey, PipelineRegistry
 from studio.pipelines.run import diffusion, embeddings
 from studio.pipelines.run.lora import find_loras
 from studio.pipelines.run.refining import check_refiner
 from studio.pipelines.run.region_checks import check_regions
 from studio.pipelines.run.region_loras import Uses, check_region_loras, merge_region_loras, move_region_tags
+from studio.pipelines.weight_sizes import check_room, estimate_loaded_bytes, find_storage, measure_room
 from studio.prompting.networks import extract_loras, remove_other_tags
 
 if TYPE_CHECKING:
@@ -56,6 +58,45 @@ class Resources:
             precision = "float32" if self.device == "cpu" else "float16" if spec.clip else "bfloat16"
         storage = STORAGE if self.precision == "float8" else ""
         return LoadOptions(device=self.device, dtype=precision, storage=storage)
+
+    def choose_options(self, model: str, spec: PipelineSpec, weight: WeightFile, changed: bool = False) -> LoadOptions:
+        """As `options`, but with a denoiser kept in the 16 bits that it was written in where the checkpoint would else
+        not fit into the memory of a CPU: the images are the same, a step takes longer. Not for a job by which weights
+        are `changed`."""
+        options = self.options(spec)
+        if changed or self.device != "cpu" or self.precision != "auto":
+            return options
+        if self.registry.is_resident(PipelineKey(model, options.device, options.format)):
+            return options
+        small = dataclasses.replace(options, storage=find_storage(weight))
+        if self.registry.is_resident(PipelineKey(model, small.device, small.format)):
+            return small
+        idle = self.registry.measure_idle()
+        room = measure_room(self.registry.measure_room() + idle, idle)
+        return small if small.storage and estimate_loaded_bytes(weight, options) > room else options
+
+    def plan_load(self, key: PipelineKey, title: str, weight: WeightFile, options: LoadOptions) -> int:
+        """Bytes that a checkpoint takes, 0 for one that is resident, whose files are not looked at again.
+
+        Raises:
+            OutOfMemory: it would not fit even if all idle models left; none does then.
+        """
+        if self.registry.is_resident(key):
+            return 0
+        wanted, idle = estimate_loaded_bytes(weight, options), self.registry.measure_idle()
+        check_room(title, wanted, self.registry.measure_room() + idle, self.device, idle)
+        return wanted
+
+    def load(self, title: str, spec: PipelineSpec, weight: WeightFile, options: LoadOptions) -> Any:
+        """The checkpoint's pipeline, for a lease that has made room for it.
+
+        Raises:
+            OutOfMemory: there is less room than it needs. Else as `load_checkpoint`.
+        """
+        wanted = estimate_loaded_bytes(weight, options)
+        self.registry.make_room(wanted)  # it may have left again since the lease asked for it
+        check_room(title, wanted, self.registry.measure_room(), self.device)
+        return load_checkpoint(spec, weight, options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +220,19 @@ def load_checkpoint(spec: PipelineSpec, weight: WeightFile, options: LoadOptions
         ModelBroken: a file that does not hold what its header promised.
         what torch raises when memory runs out.
     """
+    import torch
+
     disable_mapping()
-    with translate_load_errors(weight):
-        pipe = spec.load(weight, options)
+    read = choose_read_options(options)
+    with translate_load_errors(weight), widen_weights(getattr(torch, read.dtype)):
+        pipe = spec.load(weight, read)
         if not weight.is_folder:
             report_unused_weights(weight.name, weight.header or read_header(weight.path), pipe)
-    if options.storage:
-        keep_weights_small(pipe, options)
+        if options.storage:
+            keep_weights_small(pipe, options)
+    if options.storage in EXACT_STORAGES:
+        name = weight.name
+        add_load_notice(
+            f"Low memory: the weights of {name} were kept in 16 bits. The image is the same; a step takes longer."
+        )
     return pipe
