@@ -78,6 +78,34 @@ def test_ten_tools_have_typed_arguments(served: RunningStudio) -> None:
     assert all(tool.description and tool.annotations is not None for tool in tools.values())
 
 
+def test_a_tool_that_draws_takes_its_arguments_by_name(served: RunningStudio) -> None:
+    async def work() -> Any:
+        async with connect(served) as client:
+            return (await client.list_tools()).tools
+
+    tools = {tool.name: tool.input_schema for tool in anyio.run(work)}
+    drawing = {
+        "negative_prompt": "",
+        "model": "",
+        "count": 1,
+        "seed": None,
+        "steps": None,
+        "guidance_scale": None,
+        "sampler": None,
+        "schedule": None,
+        "confirm_spend": False,
+    }
+    for name, required, more in (
+        ("generate_image", {"prompt"}, {"width": None, "height": None, "aspect_ratio": None}),
+        ("edit_image", {"prompt", "image"}, {"mask": None, "strength": None}),
+    ):
+        properties = tools[name]["properties"]
+        assert set(tools[name]["required"]) == required
+        assert {key: each["default"] for key, each in properties.items() if "default" in each} == drawing | more
+        assert set(properties) == required | set(drawing) | set(more)
+        assert all(each["description"] for each in properties.values())
+
+
 def test_an_image_comes_small_with_a_link_and_its_seed(served: RunningStudio) -> None:
     result = call(served, "generate_image", prompt="a red apple", seed=5, width=64, height=64)
     assert not result.is_error

@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import anyio.to_thread
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import MCPServer
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 from studio import __version__
 from studio.api.dialects.fit_request import fit_to_model
 from studio.api.dialects.mcp import tool_fields as fields
+from studio.api.dialects.mcp.tool_arguments import EditArguments, GenerationArguments, ToolContext, take_as_object
 from studio.api.dialects.mcp.tool_jobs import ToolJobs, describe_failure, find_user
 from studio.api.image_bodies import store_image
 from studio.api.responses import PREFIX, resolve_asset_file
@@ -40,7 +41,6 @@ _MAKES = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_worl
 _LISTED = 50  # entries of a list
 Query = Annotated[str, Field(description="Words to look for.", max_length=200)]
 Limit = Annotated[int, Field(description="Number of results.", ge=1, le=_LISTED)]
-ToolContext = Context[Any, Any]
 
 
 def build_mcp_server(studio: Studio) -> MCPServer[Any]:
@@ -60,89 +60,35 @@ def build_mcp_server(studio: Studio) -> MCPServer[Any]:
 
 def _add_generation_tool(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
     @server.tool(title="Generate image", annotations=_MAKES)
-    async def generate_image(  # noqa: PLR0913 - the arguments of the tool
-        ctx: ToolContext,
-        prompt: fields.Prompt,
-        negative_prompt: fields.NegativePrompt = "",
-        model: fields.Model = "",
-        width: fields.Width = None,
-        height: fields.Height = None,
-        aspect_ratio: fields.AspectRatio = None,
-        count: fields.Count = 1,
-        seed: fields.Seed = None,
-        steps: fields.Steps = None,
-        guidance_scale: fields.Guidance = None,
-        sampler: fields.Sampler = None,
-        schedule: fields.Schedule = None,
-        confirm_spend: fields.ConfirmSpend = False,
-    ) -> CallToolResult:
+    @take_as_object(GenerationArguments)
+    async def generate_image(ctx: ToolContext, wanted: GenerationArguments) -> CallToolResult:
         """Make images from a prompt."""
 
         def build(_: User) -> GenerationRequest:
-            return _fit(
-                studio,
-                GenerationRequest(
-                    prompt=prompt,
-                    negative_prompt=negative_prompt,
-                    model=model,
-                    width=width,
-                    height=height,
-                    aspect=aspect_ratio,
-                    count=count,
-                    seed=seed,
-                    steps=steps,
-                    guidance=guidance_scale,
-                    sampler=sampler,
-                    schedule=schedule,
-                ),
-            )
+            request = wanted.build_request()
+            return _fit(studio, request.replace(width=wanted.width, height=wanted.height, aspect=wanted.aspect_ratio))
 
-        return await jobs.run(ctx, build, confirm_spend=confirm_spend)
+        return await jobs.run(ctx, build, confirm_spend=wanted.confirm_spend)
 
 
 def _add_edit_tool(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
     @server.tool(title="Edit image", annotations=_MAKES)
-    async def edit_image(  # noqa: PLR0913 - the arguments of the tool
-        ctx: ToolContext,
-        image: fields.Image,
-        prompt: fields.Prompt,
-        mask: fields.Mask = None,
-        negative_prompt: fields.NegativePrompt = "",
-        model: fields.Model = "",
-        strength: fields.Strength = None,
-        count: fields.Count = 1,
-        seed: fields.Seed = None,
-        steps: fields.Steps = None,
-        guidance_scale: fields.Guidance = None,
-        sampler: fields.Sampler = None,
-        schedule: fields.Schedule = None,
-        confirm_spend: fields.ConfirmSpend = False,
-    ) -> CallToolResult:
+    @take_as_object(EditArguments)
+    async def edit_image(ctx: ToolContext, wanted: EditArguments) -> CallToolResult:
         """Change an image by a prompt: the whole of it, or the white parts of a mask."""
 
         def build(user: User) -> GenerationRequest:
-            drawing = studio.engine.model(model)
+            drawing = studio.engine.model(wanted.model)
             task = Task.EDIT if Task.EDIT in drawing.tasks else Task.IMG2IMG
-            return _fit(
-                studio,
-                GenerationRequest(
-                    task=Task.INPAINT if mask else task,
-                    source=store_image(image, studio.engine, user).hash,
-                    mask=store_image(mask, studio.engine, user).hash if mask else None,
-                    prompt=prompt,
-                    negative_prompt=negative_prompt,
-                    model=model,
-                    strength=strength,
-                    count=count,
-                    seed=seed,
-                    steps=steps,
-                    guidance=guidance_scale,
-                    sampler=sampler,
-                    schedule=schedule,
-                ),
+            request = wanted.build_request().replace(
+                task=Task.INPAINT if wanted.mask else task,
+                source=store_image(wanted.image, studio.engine, user).hash,
+                mask=store_image(wanted.mask, studio.engine, user).hash if wanted.mask else None,
+                strength=wanted.strength,
             )
+            return _fit(studio, request)
 
-        return await jobs.run(ctx, build, confirm_spend=confirm_spend)
+        return await jobs.run(ctx, build, confirm_spend=wanted.confirm_spend)
 
 
 def _add_finishing_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
