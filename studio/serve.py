@@ -135,7 +135,7 @@ def build_app(
         _add_routes(app, router)
     app.include_router(metrics_routes.build_metrics_router(studio))
     if settings.replica:
-        replica = build_replica_router(build_replica(studio), settings, studio.engine.admit_pass)
+        replica = build_replica_router(build_replica(studio), settings, studio.engine.passes.admit)
         app.include_router(replica, dependencies=[needs(Right.GENERATE)])
     app.include_router(openapi_docs.build_docs_router(app, settings.root_path))
     app.include_router(error_responses.build_fallback_router(), dependencies=[needs(Right.USE)])

@@ -157,7 +157,7 @@ def build_replica(studio: Studio) -> Replica:
     """`studio` as one machine of other studios' clusters."""
     engine, store = studio.engine, studio.store
     return Replica(
-        engine.render_pass,
+        engine.passes.render,
         engine.models,
         lambda: [one.model for one in store.get_memory_report().resident],
         lambda: sum(engine.count_jobs_by_lane().get(GPU_LANE, (0, 0))),

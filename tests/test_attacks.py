@@ -172,14 +172,14 @@ def test_drawing_for_other_studios_counts_among_the_images_of_a_day(tmp_path: Pa
     ann = User("ann", limits=(("images_per_day", 2),))
     order = Order.from_json(ORDER, ImageLimits())
     for _ in range(2):
-        engine.admit_pass(ann, 1)
+        engine.passes.admit(ann, 1)
         context = ReplicaContext(order, "ann", Settings(), lambda line: None)
-        assert len(engine.render_pass(order.request, order.seeds, context)) == 1
+        assert len(engine.passes.render(order.request, order.seeds, context)) == 1
     with pytest.raises(QuotaExceeded):
-        engine.admit_pass(ann, 1)
-    engine.admit_pass(User("bob", limits=(("images_per_day", 2),)), 1)
+        engine.passes.admit(ann, 1)
+    engine.passes.admit(User("bob", limits=(("images_per_day", 2),)), 1)
     with pytest.raises(Forbidden):
-        engine.admit_pass(User("reader").without(Right.GENERATE), 1)
+        engine.passes.admit(User("reader").without(Right.GENERATE), 1)
     engine.close()
 
 
@@ -189,7 +189,7 @@ def test_an_order_shows_the_filters_what_it_draws(tmp_path: Path) -> None:
     order = Order.from_json({**ORDER, "request": hiding}, ImageLimits())
     context = ReplicaContext(order, "ann", Settings(), lambda line: None)
     with pytest.raises(ContentRefused):
-        engine.render_pass(order.request, order.seeds, context)
+        engine.passes.render(order.request, order.seeds, context)
     engine.close()
 
 

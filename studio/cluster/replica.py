@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Renderer(Protocol):
-    """Renders one pass in its lane, between the studio's own jobs; what studio/engine/engine.py offers."""
+    """Renders one pass in its lane, between the studio's own jobs (studio/engine/jobs/passes_for_others.py)."""
 
     def __call__(
         self, request: GenerationRequest, seeds: Sequence[ImageSeed], context: JobContext

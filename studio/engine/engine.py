@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import studio
 from studio.core.errors import (
-    Forbidden,
     InvalidRequest,
     JobCancelled,
     NotConfigured,
@@ -24,10 +23,10 @@ from studio.core.errors import (
 from studio.core.events import CancelledEvent, NoticeEvent, Status
 from studio.core.infotext import parse_infotext
 from studio.core.model import GPU_LANE, Model
-from studio.core.ports import Backend, ImageSeed, JobContext
+from studio.core.ports import Backend, JobContext
 from studio.core.provenance import ContentCredentials, CredentialReport
 from studio.core.request import GenerationRequest, count_outputs
-from studio.core.result import Asset, RenderedImage
+from studio.core.result import Asset
 from studio.core.rights import Right
 from studio.core.task import Task
 from studio.core.user import GUEST_PREFIX, LOCAL_USER, User
@@ -36,13 +35,15 @@ from studio.engine.audit import AuditEvent, AuditLog
 from studio.engine.guests import GuestLimits, GuestQuota, GuestSweeper
 from studio.engine.jobs.abandonment import AbandonmentTimer
 from studio.engine.jobs.admission import Admission, AdmittedRequest
-from studio.engine.jobs.chain_steps import ChainRenderer, check_backend_names
+from studio.engine.jobs.chain_steps import ChainRenderer
 from studio.engine.jobs.dispatcher import Dispatcher
 from studio.engine.jobs.job import Job, StopReason
 from studio.engine.jobs.job_context import LaneContext, RunContext
 from studio.engine.jobs.job_registry import JobRegistry
 from studio.engine.jobs.job_runner import JobRunner
 from studio.engine.jobs.journal import Journal, JournalEntry
+from studio.engine.jobs.lanes import WORK_TIMEOUT
+from studio.engine.jobs.passes_for_others import PassesForOthers
 from studio.engine.jobs.past_jobs import restore_jobs
 from studio.engine.jobs.previews import Previews
 from studio.engine.jobs.run_state import RunnerServices
@@ -83,14 +84,12 @@ from studio.prompting.wildcards import Wildcards
 
 T = TypeVar("T")
 
-_LANE_TIMEOUT = 600.0  # seconds that work for a lane waits for the job before it
-
 _log = logging.getLogger(__name__)
 
 
 class Engine(Gallery):
     """Takes requests, runs them, and reports their state. All methods may be called from any thread and return
-    quickly, but for `in_lane` and `close`.
+    quickly, but for `run_in_lane` and `close`.
 
     Images, journal and index lie in the folder of `database`; a change of the outputs folder holds from the next start.
     """
@@ -148,6 +147,9 @@ class Engine(Gallery):
         self._absence = AbandonmentTimer(grace, self._stop_abandoned)
         self._lock = threading.RLock()
         self._job_registry = JobRegistry()
+        self.passes = PassesForOthers(
+            settings, self._models, moderation, self.usage, self._job_registry, self._dispatch
+        )
         self._indexing = self.asset_library.make_indexing(
             lambda: self._dispatch.is_busy, lambda asset_id, user: self.get_thumbnail(asset_id, User(user))
         )
@@ -280,7 +282,9 @@ class Engine(Gallery):
                 raise JobCancelled("The studio is shutting down.", hint="Try again in a minute.")
             self._dispatch.check_room(user.name, settings)
             wanted = accepted.images * count_outputs(accepted.request)
-            self.usage.check_images(user.name, settings, wanted=wanted, waiting=self._count_coming_images(user.name))
+            self.usage.check_images(
+                user.name, settings, wanted=wanted, waiting=self._job_registry.count_coming_images(user.name)
+            )
             self.usage.check_disk(user.name, settings)
             if guests is not None:
                 models = self._admission.list_models(accepted.request)
@@ -511,7 +515,7 @@ class Engine(Gallery):
         """The private temporary folder that previews are written to."""
         return self._previews.folder
 
-    def run_in_lane(self, lane: str, work: Callable[[JobContext], T], *, timeout: float = _LANE_TIMEOUT) -> T:
+    def run_in_lane(self, lane: str, work: Callable[[JobContext], T], *, timeout: float = WORK_TIMEOUT) -> T:
         """Run `work` in a lane's thread, between jobs, and wait for its result; what it raises is raised here.
 
         Raises:
@@ -520,53 +524,10 @@ class Engine(Gallery):
         context = LaneContext(self._settings.current)
         return self._dispatch.lane(lane).run_work(lambda: work(context), timeout)
 
-    def _count_coming_images(self, user: str) -> int:
-        """How many files the user's unfinished jobs will yet make."""
-        open_jobs = [job for job in self._job_registry.of(user) if not job.snapshot.status.is_final]
-        return sum(max(0, job.images * count_outputs(job.request) - len(job.snapshot.assets)) for job in open_jobs)
-
-    def admit_pass(self, user: User, images: int) -> None:
-        """Whether `user` may let that many images be drawn here for another studio.
-
-        Raises:
-            Forbidden: the user may not make images. QuotaExceeded: the user's images of a day are used up.
-        """
-        user.require(Right.GENERATE)
-        settings = user.adjust_settings(self._settings.current)
-        coming = self._count_coming_images(user.name)
-        self.usage.check_images(user.name, settings, wanted=images, waiting=coming)
-
-    def render_pass(
-        self, request: GenerationRequest, seeds: Sequence[ImageSeed], context: JobContext
-    ) -> list[RenderedImage]:
-        """One pass for another studio, with a local model, in its lane before any waiting job; nothing is saved.
-
-        Raises:
-            UnknownModel, ModelBroken, InvalidRequest: the model, or a file that goes with it, is not here, or cannot do
-                it. Forbidden: it is a cloud service's. ContentRefused: moderation refuses its texts here. What its
-                backend raises.
-        """
-        backend, model = self._models.find(request.model)
-        if model.lane != GPU_LANE or model.paid:
-            raise Forbidden(f"{model.title} does not run on this machine.", hint="Use one of its own models.")
-        model.check(request)
-        check_backend_names(backend, request)
-        # Of one pass nothing is drawn any more: texts beside the prompt itself would only hide it from the filters.
-        request = request.replace(drawn=(), axes=(), batch=(), then=())
-        self.moderation.check_request(request, context.user, self._settings.current)
-
-        def work() -> list[RenderedImage]:
-            context.raise_if_cancelled()
-            return backend.render(request, seeds, context)
-
-        rendered = self._dispatch.lane(model.lane).run_work(work, _LANE_TIMEOUT)
-        self.usage.count_pass(context.user, len(rendered))
-        return rendered
-
     def _run_in_other_lane(self, lane: str, work: Callable[[], T], context: RunContext) -> T:
         """Run `work` in another lane's thread, for a job that waits for it."""
         context.raise_if_cancelled()
-        return self._dispatch.lane(lane).run_work(work, _LANE_TIMEOUT)
+        return self._dispatch.lane(lane).run_work(work)
 
     def _require_own_job(self, job_id: str, user: User) -> Job:
         """The job when this process may act on it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import threading
 
+from studio.core.request import count_outputs
 from studio.engine.jobs.job import Job
 
 _MAX_ENDED_JOBS = 200  # ended jobs that are kept; all are in the journal
@@ -27,6 +28,11 @@ class JobRegistry:
         """All held jobs of a user."""
         with self._lock:
             return [job for job in self._jobs.values() if job.user == user]
+
+    def count_coming_images(self, user: str) -> int:
+        """How many files the user's unfinished jobs will yet make."""
+        unfinished = [job for job in self.of(user) if not job.snapshot.status.is_final]
+        return sum(max(0, job.images * count_outputs(job.request) - len(job.snapshot.assets)) for job in unfinished)
 
     def forget(self, user: str) -> None:
         """Let go of the ended jobs of a user."""

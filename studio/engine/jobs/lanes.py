@@ -13,6 +13,8 @@ from studio.core.errors import JobCancelled, StudioError
 from studio.core.thread_handover import resolve_future
 from studio.engine.jobs.job import Job
 
+WORK_TIMEOUT = 600.0  # seconds that work for a lane waits for the job before it
+
 
 class FairQueue:
     """Waiting jobs: users take turns, and within a user the first comes first. Not thread-safe by itself."""
@@ -117,7 +119,7 @@ class Lane:
         with self._changed:
             return list(self._running), self._queue.order()
 
-    def run_work(self, work: Callable[[], Any], timeout: float) -> Any:
+    def run_work(self, work: Callable[[], Any], timeout: float = WORK_TIMEOUT) -> Any:
         """Run `work` in the lane before any waiting job, and give its result.
 
         Raises:
