@@ -21,12 +21,14 @@ STAGES = (
     "eval",
     "scenes",
     "export",
+    "export-vae",
     "control",
     "lora",
     "steer",
     "upscaler",
     "upscaler-eval",
 )
+PLANNED = ("decoder", "unet", "control", "lora")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -34,9 +36,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.embedded", description="Make the embedded model, by stages.")
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long this call trains (default 10)")
-    parser.add_argument("--plan", type=float, help="minutes of the whole UNet run, over all calls (default --minutes)")
+    parser.add_argument("--plan", type=float, help="minutes of the whole run, over all calls (default --minutes)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
-    parser.add_argument("--workers", type=int, default=1, help="processes that train the UNet together (default 1)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that train together (default 1)")
     return parser.parse_args()
 
 
@@ -59,10 +61,10 @@ def run_stage(arguments: argparse.Namespace) -> None:
         from .render import render_images
 
         render_images()
-    elif arguments.stage in ("vae", "decoder"):
+    elif arguments.stage == "vae":
         from .vae import train_vae
 
-        train_vae(minutes, decoder_only=arguments.stage == "decoder")
+        train_vae(minutes)
     elif arguments.stage == "text":
         from .text import distil_text_encoder
 
@@ -71,26 +73,6 @@ def run_stage(arguments: argparse.Namespace) -> None:
         from .cache import write_cache
 
         write_cache()
-    elif arguments.stage == "unet":
-        from .trainer import train_module
-        from .unet import prepare_unet
-
-        train_module(build_run(arguments), prepare_unet)
-    elif arguments.stage == "control":
-        from .control import ensure_pairs, export_control, prepare_control
-        from .trainer import train_module
-
-        ensure_pairs()
-        train_module(build_run(arguments), prepare_control)
-        export_control()
-    elif arguments.stage == "lora":
-        from .lora import ensure_images, export_lora
-        from .lora import prepare_lora as prepare_lora
-        from .trainer import train_module
-
-        ensure_images()
-        train_module(build_run(arguments), prepare_lora)
-        export_lora()
     elif arguments.stage == "judge":
         from .judge import train_judge
 
@@ -99,17 +81,51 @@ def run_stage(arguments: argparse.Namespace) -> None:
         from .upscaler import train_upscaler
 
         train_upscaler(minutes)
-    elif arguments.stage == "export":
+    elif arguments.stage in PLANNED:
+        run_planned_stage(arguments.stage, build_run(arguments))
+    else:
+        run_closing_stage(arguments.stage)
+
+
+def run_planned_stage(stage: str, run: Run) -> None:
+    """Run one of the stages that go on from call to call by a plan."""
+    from .trainer import train_module
+
+    if stage == "decoder":
+        from .decoder import finish_decoder, prepare_decoder
+
+        train_module(run, prepare_decoder)
+        finish_decoder()
+    elif stage == "unet":
+        from .unet import prepare_unet
+
+        train_module(run, prepare_unet)
+    elif stage == "control":
+        from .control import ensure_pairs, export_control, prepare_control
+
+        ensure_pairs()
+        train_module(run, prepare_control)
+        export_control()
+    else:
+        from .lora import ensure_images, export_lora
+        from .lora import prepare_lora as prepare_lora
+
+        ensure_images()
+        train_module(run, prepare_lora)
+        export_lora()
+
+
+def run_closing_stage(stage: str) -> None:
+    """Run one of the stages that export or measure what others made."""
+    if stage == "export":
         from .export import export_model
 
         export_model()
-    else:
-        measure_stage(arguments.stage)
+    elif stage == "export-vae":
+        from .export import export_vae
 
-
-def measure_stage(stage: str) -> None:
-    """Run one of the stages that measure what others made."""
-    if stage == "steer":
+        export_vae()
+    elif stage == "steer":
         from .steer import measure_steering
 
         measure_steering()

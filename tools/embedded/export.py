@@ -81,6 +81,18 @@ def write_checksums(folder: Path) -> None:
     (folder / CHECKSUM_FILE).write_text("".join(sums), encoding="utf-8")
 
 
+def export_vae() -> None:
+    """Write models/embedded/vae alone, in fp16, from .train/parts/vae, and the checksums."""
+    vae = AutoencoderTiny.from_pretrained(PARTS / "vae")
+    torch.nn.Module.half(vae)
+    vae.save_pretrained(MODEL / "vae", safe_serialization=True)
+    tidy_configs(MODEL)
+    for path in (MODEL / "vae").glob("*.safetensors"):
+        path.chmod(0o644)
+    write_checksums(MODEL)
+    print("exported models/embedded/vae")
+
+
 def export_model() -> None:
     """Write models/embedded in fp16, aside first, keeping the card, the grid and the examples."""
     fresh = MODEL.with_name(MODEL.name + ".new")

@@ -172,8 +172,7 @@ def train_upscaler(minutes: float) -> None:
     The first call makes the pairs, begins with realesr-animevideov3 and learns pixels alone; later ones go on from
     .train/upscaler.
     """
-    if not (PAIRS / "flat-inputs.npy").exists():
-        make_pairs()
+    make_pairs()
     trainer, styles = UpscalerTrainer(), {style: load_pairs(style) for style in SIDES}
     rng, start, first = np.random.default_rng(), time.monotonic(), trainer.step
     saved, totals = start, np.zeros(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from .render import fit_drawing, list_bitmap_jobs, list_vector_jobs
 from .vae import HELD_OUT, to_tensor
 
 PAIRS = STATE / "upscaler"
+HELD_OUT_FILE = PAIRS / "held_out.json"
 SIDES = {"3d": 256, "flat": 512}
 """Side of the target images by style, in pixels."""
 VIEWS = {"3d": 3, "flat": 2}
@@ -70,28 +72,49 @@ def decode_small(vae: AutoencoderTiny, images: np.ndarray, rng: np.random.Genera
     return ((decoded + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
+def render_targets(style: str) -> list[str]:
+    """Write .train/upscaler/STYLE-targets.npy, the views of the held-out drawings last; returns their labels."""
+    bitmaps = style == "3d"
+    jobs = list_bitmap_jobs() if bitmaps else list_vector_jobs("iconify-json-fluent-emoji-flat", style)
+    side, rng, held = SIDES[style], np.random.default_rng(11), HELD_OUT // len(SIDES)
+    known = [(job[1], drawn) for job in jobs if (drawn := render_large(job[2], side)) is not None]
+    order = rng.permutation(len(known))
+    chosen = [number for number in order[held:] for _ in range(VIEWS[style])] + list(order[:held])
+    targets = np.lib.format.open_memmap(PAIRS / f"{style}-targets.npy", "w+", np.uint8, (len(chosen), side, side, 3))
+    for place, number in enumerate(chosen):
+        targets[place] = render_view(known[number][1], rng)
+    targets.flush()
+    print(f"{style}: {len(chosen)} targets of {len(known)} drawings", flush=True)
+    return [known[number][0] for number in order[:held]]
+
+
+def decode_inputs(style: str, vae: AutoencoderTiny) -> None:
+    """Write .train/upscaler/STYLE-inputs.npy: the targets as the autoencoder leaves them."""
+    targets, rng = np.load(PAIRS / f"{style}-targets.npy", mmap_mode="r"), np.random.default_rng(12)
+    parts = [decode_small(vae, targets[begin : begin + 16], rng) for begin in range(0, len(targets), 16)]
+    np.save(PAIRS / f"{style}-inputs.npy", np.concatenate(parts))
+
+
 def make_pairs() -> None:
-    """Write .train/upscaler/STYLE-{inputs,targets}.npy; the views of the held-out drawings come last."""
+    """Write what is not there of .train/upscaler/STYLE-{targets,inputs}.npy, and .train/upscaler/held_out.json: the
+    labels of the held-out drawings by style."""
     PAIRS.mkdir(parents=True, exist_ok=True)
     vae = AutoencoderTiny.from_pretrained(MODEL / "vae").float().eval()
-    jobs = {"3d": list_bitmap_jobs(), "flat": list_vector_jobs("iconify-json-fluent-emoji-flat", "flat")}
-    for style, side in SIDES.items():
-        rng = np.random.default_rng(11)
-        drawings = [drawn for job in jobs[style] if (drawn := render_large(job[2], side)) is not None]
-        order = rng.permutation(len(drawings))
-        held = HELD_OUT // len(SIDES)
-        chosen = [number for number in order[held:] for _ in range(VIEWS[style])] + list(order[:held])
-        targets = np.lib.format.open_memmap(
-            PAIRS / f"{style}-targets.npy", "w+", np.uint8, (len(chosen), side, side, 3)
-        )
-        inputs = np.empty((len(chosen), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-        for begin in range(0, len(chosen), 16):
-            part = np.stack([render_view(drawings[number], rng) for number in chosen[begin : begin + 16]])
-            targets[begin : begin + len(part)] = part
-            inputs[begin : begin + len(part)] = decode_small(vae, part, rng)
-        targets.flush()
-        np.save(PAIRS / f"{style}-inputs.npy", inputs)
-        print(f"{style}: {len(chosen)} pairs of {len(drawings)} drawings", flush=True)
+    labels = {style: list(found) for style, found in load_held_out().items()}
+    for style in SIDES:
+        if not (PAIRS / f"{style}-targets.npy").exists():
+            labels[style] = render_targets(style)
+            HELD_OUT_FILE.write_text(json.dumps(labels), encoding="utf-8")
+        if not (PAIRS / f"{style}-inputs.npy").exists():
+            decode_inputs(style, vae)
+
+
+def load_held_out() -> dict[str, set[str]]:
+    """Return the labels of the held-out drawings by style; none before there are pairs."""
+    if not HELD_OUT_FILE.exists():
+        return {}
+    labels = json.loads(HELD_OUT_FILE.read_text(encoding="utf-8"))
+    return {style: set(found) for style, found in labels.items()}
 
 
 def load_pairs(style: str) -> Pairs:

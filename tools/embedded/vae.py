@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from .paths import IMAGE_SIZE, PARTS
 from .render import load_images
 from .training import Ema, autocast, compute_cosine_rate, get_device, move_to_device
 
-WIDTH = 48
+WIDTH, BLOCKS = 48, (3, 3, 1, 0)
 CROP = 64
 BATCH = 16
 RATE = 1.5e-3
@@ -24,13 +23,14 @@ HELD_OUT = 200
 """Images kept from training to measure the reconstruction."""
 
 
-def build_vae() -> AutoencoderTiny:
-    """Return an untrained autoencoder; no full-resolution blocks, which cost most and add least."""
+def build_vae(width: int = WIDTH, blocks: tuple[int, ...] = BLOCKS) -> AutoencoderTiny:
+    """Return an untrained autoencoder whose decoder has that many channels, and blocks from the smallest size to the
+    largest; no full-resolution blocks, which cost most and add least."""
     return AutoencoderTiny(
         encoder_block_out_channels=(WIDTH,) * 4,
-        decoder_block_out_channels=(WIDTH,) * 4,
+        decoder_block_out_channels=(width,) * 4,
         num_encoder_blocks=(0, 1, 2, 3),
-        num_decoder_blocks=(3, 3, 1, 0),
+        num_decoder_blocks=blocks,
         latent_channels=4,
         scaling_factor=1.0,
     )
@@ -96,30 +96,16 @@ def measure_reconstruction(vae: AutoencoderTiny) -> dict[str, float]:
     return {"psnr": score.mean().item(), "median": score.median().item(), "std": latent.std().item()}
 
 
-def load_vae(folder: Path, decoder_only: bool) -> AutoencoderTiny:
-    """Return the saved autoencoder, or a new one; with `decoder_only` the encoder is frozen."""
-    vae = AutoencoderTiny.from_pretrained(folder) if folder.exists() else build_vae()
-    vae.encoder.requires_grad_(not decoder_only)
-    return move_to_device(vae).train()
-
-
-def train_vae(minutes: float, decoder_only: bool = False) -> None:
-    """Train for the given minutes and write .train/parts/vae; a second call goes on from the first's weights.
-
-    Args:
-        minutes: Wall-clock minutes.
-        decoder_only: Leave the encoder as it is, so that cached latents and a trained UNet stay valid.
-    """
+def train_vae(minutes: float) -> None:
+    """Train for the given minutes and write .train/parts/vae; a second call goes on from the first's weights."""
     images, index = load_images()
     images = np.asarray(images)
     numbers, _ = split_indices(len(index))
     folder = PARTS / "vae"
-    vae = load_vae(folder, decoder_only)
+    vae = move_to_device(AutoencoderTiny.from_pretrained(folder) if folder.exists() else build_vae()).train()
     if get_device().type == "cpu":
         replace_convolutions(vae)
-    scale = vae.config["scaling_factor"]
-    learnt = [parameter for parameter in vae.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learnt, RATE, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+    optimizer = torch.optim.AdamW(vae.parameters(), RATE, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
     ema, rng, start, step = Ema(vae, 0.995), np.random.default_rng(), time.monotonic(), 0
     while (share := (time.monotonic() - start) / (minutes * 60)) < 1:
         optimizer.param_groups[0]["lr"] = compute_cosine_rate(RATE, step, share, warmup=30)
@@ -130,7 +116,7 @@ def train_vae(minutes: float, decoder_only: bool = False) -> None:
         loss = compute_vae_loss(image, latent, decoded)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(learnt, 1.0)
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         step += 1
         ema.update(vae, step)
@@ -140,6 +126,6 @@ def train_vae(minutes: float, decoder_only: bool = False) -> None:
             print(f"vae {step} crop psnr {-10 * np.log10(noise / 4):.2f} {rate:.1f} img/s", flush=True)
     ema.copy_to(vae)
     scores = measure_reconstruction(vae.eval())
-    vae.register_to_config(scaling_factor=scale if decoder_only else 1.0 / scores["std"])
+    vae.register_to_config(scaling_factor=1.0 / scores["std"])
     vae.save_pretrained(folder)
     print("vae held-out", {key: round(value, 3) for key, value in scores.items()})
