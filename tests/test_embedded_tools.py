@@ -161,3 +161,11 @@ def test_ema_moves_towards_the_weights() -> None:
     assert ema.values["weight"].item() == pytest.approx(0.875)
     ema.copy_to(layer)
     assert layer.weight.item() == pytest.approx(0.875)
+
+
+def test_a_gain_is_the_mean_of_paired_differences_with_its_interval() -> None:
+    from tools.embedded.upscaler_evaluation import format_gain
+
+    theirs = np.linspace(20, 30, 100)
+    assert format_gain(theirs + 0.5, theirs) == "+0.5000 ± 0.0000"
+    assert format_gain(theirs + np.tile([0.0, 1.0], 50), theirs) == "+0.5000 ± 0.0985"

@@ -16,6 +16,8 @@ from .upscaler_pairs import SIDES, load_pairs
 
 MEASURES = ("PSNR", "SSIM", "GMSD", "slope", "Laplacian")
 """The first four as docs/upscale.md says; the last is the variance of the Laplacian as a share of the drawings' own."""
+BEGINNING = "realesr-animevideov3"
+"""The network that ours began with."""
 Enlarge = Callable[[np.ndarray], np.ndarray]
 
 
@@ -27,7 +29,7 @@ def enlarge_by_lanczos(image: np.ndarray) -> np.ndarray:
 
 def build_methods() -> dict[str, Enlarge]:
     """Return what is compared, by name."""
-    networks = {"realesr-animevideov3": load_upscaler(START), "ours": load_upscaler(UPSCALER)}
+    networks = {BEGINNING: load_upscaler(START), "ours": load_upscaler(UPSCALER)}
     return {
         "Lanczos": enlarge_by_lanczos,
         **{
@@ -42,8 +44,9 @@ def measure_laplacian(image: Image.Image) -> float:
     return float(laplace(np.asarray(image.convert("L"), np.float32)).var())
 
 
-def measure_method(enlarge: Enlarge, style: str, count: int) -> np.ndarray:
-    """Return the means of MEASURES over held-out drawings of one style, at the side that these have."""
+def measure_method(enlarge: Enlarge, style: str, count: int) -> tuple[np.ndarray, float]:
+    """Return the first four of MEASURES for held-out drawings of one style, at the side that these have, [N, 4], and
+    the last one over all of them."""
     pairs = load_pairs(style)
     numbers = range(len(pairs.inputs) - pairs.held, len(pairs.inputs) - pairs.held + min(count, pairs.held))
     rows, sharp = [], np.zeros(2)
@@ -52,12 +55,23 @@ def measure_method(enlarge: Enlarge, style: str, count: int) -> np.ndarray:
         made = Image.fromarray(enlarge(pairs.inputs[number])).resize(target.size, Image.Resampling.BOX)
         rows.append(measure_quality(target, made))
         sharp += [measure_laplacian(made), measure_laplacian(target)]
-    return np.array([*np.mean(rows, axis=0), sharp[0] / sharp[1]])
+    return np.array(rows), sharp[0] / sharp[1]
+
+
+def format_gain(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """Write the mean of paired differences [N] with the half-width of its 95 % interval."""
+    difference = ours - theirs
+    return f"{difference.mean():+.4f} ± {1.96 * difference.std(ddof=1) / len(difference) ** 0.5:.4f}"
 
 
 def measure_upscaler(count: int = 100) -> None:
-    """Print the measures of each method on `count` held-out drawings of each style, none of them trained on."""
+    """Print the measures of each method on `count` held-out drawings of each style, none of them trained on, and how
+    far ours is from the network it began with."""
     for style in SIDES:
         print(f"{style}, {SIDES[style]} px: {', '.join(MEASURES)}")
+        rows: dict[str, np.ndarray] = {}
         for name, enlarge in build_methods().items():
-            print(f"  {name:22}", *(f"{value:8.3f}" for value in measure_method(enlarge, style, count)), flush=True)
+            rows[name], sharpness = measure_method(enlarge, style, count)
+            print(f"  {name:22}", *(f"{value:8.3f}" for value in (*rows[name].mean(0), sharpness)), flush=True)
+        gains = [format_gain(ours, theirs) for ours, theirs in zip(rows["ours"].T, rows[BEGINNING].T, strict=True)]
+        print(f"  ours - {BEGINNING}:", ", ".join(gains), flush=True)
