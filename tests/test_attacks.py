@@ -172,14 +172,14 @@ def test_drawing_for_other_studios_counts_among_the_images_of_a_day(tmp_path: Pa
     ann = User("ann", limits=(("images_per_day", 2),))
     order = Order.from_json(ORDER, ImageLimits())
     for _ in range(2):
-        engine.passes.admit(ann, 1)
+        engine.passes.admit(ann, order.request, 1)
         context = ReplicaContext(order, "ann", Settings(), lambda line: None)
         assert len(engine.passes.render(order.request, order.seeds, context)) == 1
     with pytest.raises(QuotaExceeded):
-        engine.passes.admit(ann, 1)
-    engine.passes.admit(User("bob", limits=(("images_per_day", 2),)), 1)
+        engine.passes.admit(ann, order.request, 1)
+    engine.passes.admit(User("bob", limits=(("images_per_day", 2),)), order.request, 1)
     with pytest.raises(Forbidden):
-        engine.passes.admit(User("reader").without(Right.GENERATE), 1)
+        engine.passes.admit(User("reader").without(Right.GENERATE), order.request, 1)
     engine.close()
 
 

@@ -159,31 +159,41 @@ def test_a_guest_has_twenty_images_an_hour() -> None:
     now = [0.0]
     quota = GuestQuota(GuestLimits(), clock=lambda: now[0])
     for _ in range(5):
-        quota.admit([EMBEDDED], 4, ANN.name)
+        quota.admit([EMBEDDED], 4, ANN.name, generations=4)
     with pytest.raises(QuotaExceeded) as refused:
-        quota.admit([EMBEDDED], 1, ANN.name)
+        quota.admit([EMBEDDED], 1, ANN.name, generations=1)
     assert refused.value.details["retry_after"] == 3600
-    quota.admit([EMBEDDED], 4, BOB.name)
+    quota.admit([EMBEDDED], 4, BOB.name, generations=4)
     now[0] += 3601
-    quota.admit([EMBEDDED], 4, ANN.name)
+    quota.admit([EMBEDDED], 4, ANN.name, generations=4)
 
 
 def test_a_refused_job_counts_nothing() -> None:
     quota = GuestQuota(GuestLimits(images_an_hour=4), clock=lambda: 0.0)
     with pytest.raises(InvalidRequest):
-        quota.admit([EMBEDDED], 5, ANN.name)
-    quota.admit([EMBEDDED], 4, ANN.name)
+        quota.admit([EMBEDDED], 5, ANN.name, generations=5)
+    quota.admit([EMBEDDED], 4, ANN.name, generations=4)
     with pytest.raises(QuotaExceeded):
-        quota.admit([EMBEDDED], 1, ANN.name)
+        quota.admit([EMBEDDED], 1, ANN.name, generations=1)
+
+
+def test_each_thing_of_a_composed_image_counts_among_a_guests_images() -> None:
+    quota = GuestQuota(GuestLimits(), clock=lambda: 0.0)
+    with pytest.raises(InvalidRequest, match=r"this would be 27\. Each thing"):
+        quota.admit([EMBEDDED], 3, ANN.name, generations=27)
+    quota.admit([EMBEDDED], 2, ANN.name, generations=18)
+    with pytest.raises(QuotaExceeded):
+        quota.admit([EMBEDDED], 1, ANN.name, generations=3)
+    quota.admit([EMBEDDED], 1, ANN.name, generations=2)
 
 
 def test_tools_are_free_to_guests_and_paid_models_never() -> None:
     quota = GuestQuota(GuestLimits())
     tool = Model(id="finish", title="Finish", family="tools", lane=TOOLS_LANE)
-    quota.admit([EMBEDDED, tool], 1, ANN.name)
+    quota.admit([EMBEDDED, tool], 1, ANN.name, generations=1)
     paid = Model(id="embedded", title="Paid", family="fake", lane=GPU_LANE, paid=True)
     with pytest.raises(Forbidden):
-        quota.admit([paid], 1, ANN.name)
+        quota.admit([paid], 1, ANN.name, generations=1)
 
 
 # what stays

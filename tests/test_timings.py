@@ -11,21 +11,22 @@ from studio.core.request import GenerationRequest
 from studio.engine.models.timings import Timings
 from studio.library.database import Database
 
+PAIR = GenerationRequest(prompt="a cat and a dog", model=FAKE_MODEL.id, steps=20, compose=True)
+
 
 @pytest.fixture
 def timings(tmp_path: Path) -> Timings:
     return Timings(Database(tmp_path / "library.db"))
 
 
-def test_an_image_of_three_things_says_what_one_takes(timings: Timings) -> None:
-    request = GenerationRequest(prompt="a cat and two red apples", model=FAKE_MODEL.id, steps=20, compose=True)
-    timings.record_timing(request, FAKE_MODEL, seconds=6.0, steps=60)
-    assert timings.estimate_seconds(request, FAKE_MODEL) == pytest.approx(2.0)
-    assert timings.estimate_seconds(request.replace(compose=False, prompt="a cat"), FAKE_MODEL) == pytest.approx(2.0)
+def test_a_composed_image_takes_what_its_things_take(timings: Timings) -> None:
+    timings.record_timing(PAIR, FAKE_MODEL, 2.0, is_composed=True)
+    assert timings.estimate_seconds(PAIR, FAKE_MODEL, 2) == pytest.approx(4.0)
+    assert timings.estimate_seconds(PAIR.replace(prompt="nine stars"), FAKE_MODEL, 9) == pytest.approx(18.0)
 
 
-def test_an_image_of_one_thing_counts_whole(timings: Timings) -> None:
-    request = GenerationRequest(prompt="a cat", model=FAKE_MODEL.id, steps=20)
-    for compose, steps in ((False, 60), (True, 20)):
-        timings.record_timing(request.replace(compose=compose), FAKE_MODEL, seconds=6.0, steps=steps)
-    assert timings.estimate_seconds(request, FAKE_MODEL) == pytest.approx(6.0)
+def test_a_thing_takes_what_an_image_of_the_models_own_size_takes(timings: Timings) -> None:
+    timings.record_timing(PAIR.replace(prompt="a cat"), FAKE_MODEL, 2.0)
+    wide = PAIR.replace(width=640, height=320)
+    assert timings.estimate_seconds(wide, FAKE_MODEL, 2) == pytest.approx(4.0)
+    assert timings.estimate_seconds(wide, FAKE_MODEL) is None

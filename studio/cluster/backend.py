@@ -62,6 +62,11 @@ class Cluster:
         if check is not None:
             check(request)
 
+    def count_generations(self, request: GenerationRequest) -> int:
+        """See ComposingBackend. What names another machine's model knows is known where the model is here too."""
+        count = getattr(self._find_local(request.model), "count_generations", None)
+        return 1 if count is None else count(request)
+
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         """One pass; see Backend. Where no machine is left, it is drawn here if the model is here too.
 

@@ -16,6 +16,7 @@ from studio.cluster.replica import ALIVE_SECONDS, Replica
 from studio.cluster.wire import MEDIA_TYPE, RENDER_PATH, STATE_PATH, Order, encode_error, encode_event, read_order
 from studio.core.errors import Forbidden, StudioError
 from studio.core.image_gate import ImageLimits
+from studio.core.request import GenerationRequest
 from studio.core.rights import Role
 from studio.core.settings import Settings
 from studio.core.user import User
@@ -23,8 +24,10 @@ from studio.core.user import User
 _NO_STORE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def build_replica_router(replica: Replica, settings: Settings, admit: Callable[[User, int], None]) -> APIRouter:
-    """The two routes. `admit` raises what keeps a user from letting that many images be drawn."""
+def build_replica_router(
+    replica: Replica, settings: Settings, admit: Callable[[User, GenerationRequest, int], None]
+) -> APIRouter:
+    """The two routes. `admit` raises what keeps a user from letting that many images of a request be drawn."""
     routes = APIRouter(tags=["cluster"])
     limits = ImageLimits.of(settings)
 
@@ -40,7 +43,7 @@ def build_replica_router(replica: Replica, settings: Settings, admit: Callable[[
         user = _require_user(request)
         body = await request.body()
         order = await anyio.to_thread.run_sync(read_order, body, limits)
-        await anyio.to_thread.run_sync(admit, user, len(order.seeds))
+        await anyio.to_thread.run_sync(admit, user, order.request, len(order.seeds))
         return StreamingResponse(_stream_pass(replica, order, user.name), media_type=MEDIA_TYPE, headers=_NO_STORE)
 
     return routes

@@ -143,6 +143,19 @@ class ParallelBackend(Protocol):
         ...
 
 
+class ComposingBackend(Protocol):
+    """A backend that composes images of several that its models generate."""
+
+    def count_generations(self, request: GenerationRequest) -> int:
+        """How many images are generated for one image of `request`: as many as there are things that it is composed of,
+        else 1. Reads small files at most.
+
+        Raises:
+            InvalidRequest: its prompt cannot be read.
+        """
+        ...
+
+
 class PricedBackend(Protocol):
     """A backend whose models cost money."""
 

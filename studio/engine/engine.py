@@ -138,6 +138,7 @@ class Engine(Gallery):
             drafts=AssetBuilder(version=tool, images=self._images, model_hash=lookups.model_hash),
             logs=self.logs,
             metrics=self.metrics,
+            usage=self.usage,
             ledger=self.ledger,
             chain=ChainRenderer(self._models, self.ledger, self._run_in_other_lane),
             contexts=self._make_context,
@@ -282,13 +283,13 @@ class Engine(Gallery):
                 raise JobCancelled("The studio is shutting down.", hint="Try again in a minute.")
             self._dispatch.check_room(user.name, settings)
             wanted = accepted.images * count_outputs(accepted.request)
-            self.usage.check_images(
-                user.name, settings, wanted=wanted, waiting=self._job_registry.count_coming_images(user.name)
-            )
+            things = accepted.generations - accepted.images
+            coming = self._job_registry.count_coming_images(user.name)
+            self.usage.check_images(user.name, settings, wanted=wanted + things, waiting=coming, is_composed=things > 0)
             self.usage.check_disk(user.name, settings)
             if guests is not None:
                 models = self._admission.list_models(accepted.request)
-                guests.admit(models, accepted.images, user.name)
+                guests.admit(models, accepted.images, user.name, generations=accepted.generations)
             job = Job(
                 job_id=secrets.token_hex(8),
                 user=user.name,
@@ -298,7 +299,7 @@ class Engine(Gallery):
             )
             expected = self._admission.estimate(accepted.request, user.name, settings)
             warning = self.ledger.reserve(job.id, user.name, expected or 0.0, settings)
-            job.images, job.notes = accepted.images, accepted.notes
+            job.images, job.generations, job.notes = accepted.images, accepted.generations, accepted.notes
             self._journal.add(_make_entry(job, accepted))
             self._job_registry.put(job)
             job.emit(*(NoticeEvent(note) for note in (*accepted.notes, *([warning] if warning else []))))
@@ -403,8 +404,14 @@ class Engine(Gallery):
         return self._admission.resolve_request(request, user.name, self._settings.current)
 
     def estimate_seconds(self, request: GenerationRequest) -> float | None:
-        """How long one image of `request` took before, None when none like it was made."""
-        return self._timings.estimate_seconds(request, self.model(request.model, request.task))
+        """How long one image of `request` took before, None when none like it was made; of a composed one, how long its
+        things took.
+
+        Raises:
+            UnknownModel: there is no such model. InvalidRequest: its prompt cannot be read.
+        """
+        model = self.model(request.model, request.task)
+        return self._timings.estimate_seconds(request, model, self._models.count_generations(request))
 
     def job(self, job_id: str, user: User) -> Job:
         """The job of that id, of this run or an earlier one.

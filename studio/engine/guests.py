@@ -52,11 +52,12 @@ class GuestQuota:
         self._lock = threading.Lock()
         self._drawn: collections.OrderedDict[str, list[tuple[float, int]]] = collections.OrderedDict()
 
-    def admit(self, models: list[Model], images: int, user: str) -> None:
-        """Count a job of `images` by `models` for the guest `user`.
+    def admit(self, models: list[Model], images: int, user: str, *, generations: int) -> None:
+        """Count a job of `images` by `models` for the guest `user`, for which `generations` are generated: more than
+        `images` where some are composed of several things.
 
         Raises:
-            Forbidden: a model that guests may not use. InvalidRequest: too many images for one job.
+            Forbidden: a model that guests may not use. InvalidRequest: too many images or things for one job.
             QuotaExceeded: too many images in the last hour; `details` has the seconds to wait.
         """
         limits = self.limits
@@ -68,7 +69,13 @@ class GuestQuota:
                 f"Guests can make at most {limits.images_a_job} images at once.",
                 hint="Log in, or request fewer images.",
             )
-        self._count(user, images)
+        if generations > limits.images_an_hour:
+            raise InvalidRequest(
+                f"Guests can make {limits.images_an_hour} images an hour and this would be {generations}. Each thing of"
+                " a composed image counts.",
+                hint="Log in, or request fewer images or things.",
+            )
+        self._count(user, generations)
 
     def _count(self, user: str, images: int) -> None:
         now = self._clock()

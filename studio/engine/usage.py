@@ -30,8 +30,11 @@ class Usage:
         )
         return row["sum"]
 
-    def check_images(self, user: str, settings: Settings, *, wanted: int, waiting: int) -> None:
-        """Refuse `wanted` images more, where `waiting` are yet to come of jobs that were taken.
+    def check_images(
+        self, user: str, settings: Settings, *, wanted: int, waiting: int, is_composed: bool = False
+    ) -> None:
+        """Refuse `wanted` images more, where `waiting` are yet to come of jobs that were taken. With `is_composed` some
+        of them are the things of composed images.
 
         Raises:
             QuotaExceeded: the day's images would be passed.
@@ -44,15 +47,17 @@ class Usage:
             left = max(0, limit - made - waiting)
             raise QuotaExceeded(
                 f"You may make {limit} images a day; {left} {'is' if left == 1 else 'are'} left today and this would be"
-                f" {wanted}.",
+                f" {wanted}."
+                f"{' Each thing of a composed image counts.' if is_composed else ''}",
                 hint="Request fewer images, or try again tomorrow."
                 if left
                 else "Try again tomorrow, or ask an administrator for more.",
                 details={"limit": limit, "used": made, "waiting": waiting, "requested": wanted},
             )
 
-    def count_pass(self, user: str, images: int) -> None:
-        """Count images that were drawn for another studio with a token of `user`."""
+    def count_images(self, user: str, images: int) -> None:
+        """Count images of which no file is saved here: those for another studio with a token of `user`, and the things
+        that composed ones are made of."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO usage (user, day, images) VALUES (?, ?, ?)"

@@ -24,6 +24,7 @@ from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.catalog.merging import plan_merge
 from studio.pipelines.device_memory import PeakStore
 from studio.pipelines.registry import PipelineKey, PipelineRegistry
+from studio.pipelines.run.composed_drawing import count_things
 from studio.pipelines.run.edit_tasks import ANNOTATOR_TASKS
 from studio.pipelines.run.name_checks import check_names
 from studio.pipelines.run.render import Rendering
@@ -66,6 +67,10 @@ class LocalPipelines:
     def check_names(self, request: GenerationRequest) -> None:
         """See NamingBackend."""
         check_names(self._catalog, request, self._annotators)
+
+    def count_generations(self, request: GenerationRequest) -> int:
+        """See ComposingBackend."""
+        return count_things(self._catalog, request)
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         """One pass; see Backend. Nothing that a job put on a model is on it for the next.

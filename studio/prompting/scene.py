@@ -3,6 +3,7 @@ and two red apples on grass", read with the model's own list of names. What it d
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -58,18 +59,21 @@ class Arrangement(StrEnum):
 
 @dataclass(frozen=True)
 class Thing:
-    """One thing of a scene: its own prompt, and how large it is beside the others."""
+    """One thing of a scene: its own prompt, how large it is beside the others, and its name."""
 
     prompt: str
     scale: float = 1.0
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The things of an image, from left to right and from top to bottom, in groups that stay together."""
+    """The things of an image, from left to right and from top to bottom, in groups that stay together; `place` is where
+    they are, in the words of the vocabulary ("in the sea"), "" where nothing is said of that."""
 
     groups: tuple[tuple[Thing, ...], ...]
     arrangement: Arrangement = Arrangement.FREE
+    place: str = ""
 
     @property
     def things(self) -> tuple[Thing, ...]:
@@ -84,6 +88,11 @@ class Vocabulary:
 
     names: frozenset[str]
     places: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @functools.cached_property
+    def phrases(self) -> Mapping[tuple[str, ...], _Item]:
+        """Everything that is known, by its words in lower case."""
+        return _build_phrases(self)
 
 
 def read_scene(prompt: str, vocabulary: Vocabulary) -> Scene | None:
@@ -147,13 +156,14 @@ _GROUNDS = (_Kind.PLACE, _Kind.GROUND)  # the words for one may stand in a promp
 @dataclass(frozen=True)
 class _Item:
     """Some tokens that belong together. `value` is the singular of a name in the plural, the words for a ground, or a
-    side."""
+    side; `place` the vocabulary's words for a place."""
 
     kind: _Kind
     start: int
     end: int
     value: str = ""
     is_plural: bool = False
+    place: str = ""
 
 
 @dataclass
@@ -172,7 +182,7 @@ class _Reader:
         self._prompt = prompt
         self._tokens = _split_tokens(prompt)
         self._words = [token.text.lower() for token in self._tokens]
-        self._phrases = _build_phrases(vocabulary)
+        self._phrases = vocabulary.phrases
         self._longest = max((len(words) for words in self._phrases), default=1)
 
     def read(self) -> Scene | None:
@@ -186,10 +196,10 @@ class _Reader:
         tail = "".join([*(f" {ground}" for ground in grounds), *(f", {text}" for text in extras)])
         made = [(group, self._build_things(group, tail, alone=len(groups) == 1)) for group in groups]
         count = sum(len(things) for _, things in made)
-        places = any(item.kind is _Kind.PLACE for item in items)
-        if count > MAX_THINGS or (count == 1 and not places):
+        place = next((item.place for item in items if item.kind is _Kind.PLACE), "")
+        if count > MAX_THINGS or (count == 1 and not place):
             return None
-        return _arrange(made, relations)
+        return replace(_arrange(made, relations), place=place)
 
     def _find_items(self) -> list[_Item]:
         """The prompt from left to right, at each place the longest phrase that is known."""
@@ -271,12 +281,13 @@ class _Reader:
                     scale, changes[item.start] = factor, ""
         if name.value and (name.is_plural or count > 1):
             changes |= {name.start: name.value} | dict.fromkeys(range(name.start + 1, name.end), "")
+        known = name.value or " ".join(self._words[name.start : name.end])
         text = self._rewrite(group, changes)
         if count > 1 or skipped:
-            text = _put_article(text, name.value or " ".join(self._words[name.start : name.end]))
+            text = _put_article(text, known)
         if scale != 1:
             text = _mend_article(text)
-        return (Thing(text + tail, scale),) * count
+        return (Thing(text + tail, scale, known),) * count
 
     def _read_count(self, group: _Group) -> tuple[int, list[int]]:
         """How many there are, and the numbers of the tokens that say so."""
@@ -378,7 +389,7 @@ def _build_phrases(vocabulary: Vocabulary) -> dict[tuple[str, ...], _Item]:
     known = {words: _Item(_Kind.NAME, 0, 0, singulars.get(words, "")) for words in names}
     for place, ground in vocabulary.places.items():
         for words in _vary_articles(_split_phrase(place)):
-            phrases[words] = _Item(_Kind.PLACE, 0, 0, ground)
+            phrases[words] = _Item(_Kind.PLACE, 0, 0, ground, place=place)
     return {**phrases, **plurals, **known}
 
 

@@ -18,6 +18,7 @@ from studio.core.task import Task
 from studio.core.text_checks import check_all_texts
 from studio.core.upscale_modes import compute_upscaled_size
 from studio.engine.jobs.chain_steps import check_backend_names, estimate_backend_cost, fit_step_size
+from studio.engine.jobs.generation_count import count_generations
 from studio.engine.jobs.passes import PlannedImage, make_random_seed, plan_images
 from studio.engine.jobs.prompt_drawing import describe_drawing, draw_prompts
 from studio.engine.jobs.source_checks import (
@@ -41,12 +42,14 @@ _UNSAID_SCALE = 2.0  # of an upscale that does not say how much
 
 @dataclass(frozen=True, kw_only=True)
 class AdmittedRequest:
-    """A request that can be carried out. `images` are drawn, and each ends as `outputs_of(request)` files. `notes` say
-    what was changed to make it so."""
+    """A request that can be carried out. `images` are drawn, and each ends as `outputs_of(request)` files; for them
+    `generations` are generated, more where some are composed of several things. `notes` say what was changed to make it
+    so."""
 
     request: GenerationRequest
     model: Model
     images: int
+    generations: int
     notes: tuple[str, ...] = ()
 
 
@@ -102,7 +105,8 @@ class Admission:
         notes = (*notes, *dict.fromkeys(filter(None, notices)))
         if fixed.axes:
             self._check_cells(fixed, images, model, settings)
-        return AdmittedRequest(request=fixed, model=model, images=len(images), notes=notes)
+        generations = count_generations(fixed, models)
+        return AdmittedRequest(request=fixed, model=model, images=len(images), generations=generations, notes=notes)
 
     def _replace_retired_model(self, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
         """The request with a model that has ended replaced by its successor, and the sentence that says so."""

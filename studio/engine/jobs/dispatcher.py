@@ -113,7 +113,7 @@ class Dispatcher:
             left = None if left is None or eta is None else left + eta
         for place, job in enumerate(waiting):
             job.report_position(len(running) + place, left)
-            expected = self._timings.estimate_seconds(job.request, job.model)
+            expected = self._timings.estimate_seconds(job.request, job.model, job.generations / job.images)
             left = None if left is None or expected is None else left + expected * job.images
 
 

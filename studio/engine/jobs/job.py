@@ -46,6 +46,7 @@ class Job:
         self.settings = settings
         self.created = time.time() if created is None else created
         self.images = 1  # how many it asks for
+        self.generations = 1  # for them, more where some are composed of several things
         self.notes: tuple[str, ...] = ()  # what was changed before it began; each of its images carries them
         self.unsaved: list[tuple[Asset, RenderedImage]] = []  # drawn, but the disk refused them
         self._changed = threading.Condition()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import threading
 
 from studio.core.request import count_outputs
@@ -30,9 +31,8 @@ class JobRegistry:
             return [job for job in self._jobs.values() if job.user == user]
 
     def count_coming_images(self, user: str) -> int:
-        """How many files the user's unfinished jobs will yet make."""
-        unfinished = [job for job in self.of(user) if not job.snapshot.status.is_final]
-        return sum(max(0, job.images * count_outputs(job.request) - len(job.snapshot.assets)) for job in unfinished)
+        """How many images the user's unfinished jobs will yet make: their files, and the things of composed ones."""
+        return sum(_count_coming(job) for job in self.of(user) if not job.snapshot.status.is_final)
 
     def forget(self, user: str) -> None:
         """Let go of the ended jobs of a user."""
@@ -49,3 +49,9 @@ class JobRegistry:
                 del self._jobs[old.id]
             for old in [old for old in ended if old.unsaved][:-_MAX_UNSAVED_JOBS]:
                 old.unsaved.clear()
+
+
+def _count_coming(job: Job) -> int:
+    files = job.images * count_outputs(job.request)
+    left = max(0, files - len(job.snapshot.assets))
+    return left + math.ceil((job.generations - job.images) * left / files)

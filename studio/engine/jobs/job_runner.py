@@ -35,6 +35,7 @@ from studio.core.model import Model
 from studio.core.request import GenerationRequest, count_outputs
 from studio.core.result import RenderedImage
 from studio.engine.jobs.drawn_ahead import DrawnAhead
+from studio.engine.jobs.generation_count import count_generations
 from studio.engine.jobs.job import Job, StopReason
 from studio.engine.jobs.passes import PlannedImage, plan_images, take_first_pass
 from studio.engine.jobs.run_state import JobRun, RunnerServices
@@ -62,7 +63,7 @@ class JobRunner:
         nothing."""
         tools = self._tools
         tools.metrics.record_start(job.model.lane, job.created)
-        expected = tools.timings.estimate_seconds(job.request, job.model)
+        expected = tools.timings.estimate_seconds(job.request, job.model, job.generations / job.images)
         context = tools.contexts(job, expected * job.images if expected else None)
         run = JobRun(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
         try:
@@ -158,7 +159,18 @@ class JobRunner:
                 continue
             asset = tools.drafts.build_asset(job, number, request, model, result, notes)
             run.saves.put(asset, result, tools.drafts.fields(request, model))
+        self._count_things(job, request, len(batch))
         return None
+
+    def _count_things(self, job: Job, request: GenerationRequest, images: int) -> None:
+        """Count what was generated for composed images beside the files themselves among the images of the day."""
+        more = (self._tools.models.count_generations(request) - 1) * images
+        if not more:
+            return
+        try:
+            self._tools.usage.count_images(job.user, more)
+        except StorageFailed as error:  # the images are there all the same
+            _log.warning("the things of job %s are not counted: %s", job.id, error.message)
 
     def _render(
         self, run: JobRun, request: GenerationRequest, batch: list[PlannedImage], model: Model
@@ -173,6 +185,7 @@ class JobRunner:
         seeds = [image.seed for image in batch] + [one.image.seed for one in ahead]
         together = request.replace(count=len(seeds), batch_size=len(seeds))
         rendered = self._tools.chain.render(together, seeds, run.context, run.lane)
+        run.generations += len(seeds) * self._tools.models.count_generations(request)
         notes = tuple(run.context.notes)
         if ahead:
             run.ahead += len(ahead)
@@ -201,6 +214,7 @@ class JobRunner:
             raise failure
         else:
             job.request, job.model, run.fell_back = adapted, model, True
+            job.generations = count_generations(adapted, self._tools.models)
             job.notes = (*job.notes, text)
 
     def _end(self, run: JobRun) -> None:
@@ -251,8 +265,8 @@ class JobRunner:
             tools.journal.record_end(job.id, status, seconds=seconds, error=run.error, notices=snapshot.notices)
             if status is Status.FINISHED and run.drawn and not run.taken and not job.request.axes:
                 drawing = seconds - run.context.phases.get("load", 0.0)
-                each = drawing / (run.drawn + run.ahead)
-                tools.timings.record_timing(job.request, job.model, each, snapshot.steps)
+                composed = run.generations > run.drawn + run.ahead
+                tools.timings.record_timing(job.request, job.model, drawing / run.generations, is_composed=composed)
         except StorageFailed as error:  # it is reported all the same; after a restart the job is taken up again
             _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
         tools.ledger.release(job.id)

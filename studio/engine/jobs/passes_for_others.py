@@ -40,16 +40,18 @@ class PassesForOthers:
         self._jobs = jobs
         self._dispatch = dispatch
 
-    def admit(self, user: User, images: int) -> None:
-        """Whether `user` may let that many images be drawn here for another studio.
+    def admit(self, user: User, request: GenerationRequest, images: int) -> None:
+        """Whether `user` may let that many images of `request` be drawn here for another studio.
 
         Raises:
             Forbidden: the user may not make images. QuotaExceeded: the user's images of a day are used up.
+            InvalidRequest: the prompt cannot be read.
         """
         user.require(Right.GENERATE)
         settings = user.adjust_settings(self._settings.current)
         coming = self._jobs.count_coming_images(user.name)
-        self._usage.check_images(user.name, settings, wanted=images, waiting=coming)
+        things = self._models.count_generations(request)
+        self._usage.check_images(user.name, settings, wanted=images * things, waiting=coming, is_composed=things > 1)
 
     def render(
         self, request: GenerationRequest, seeds: Sequence[ImageSeed], context: JobContext
@@ -75,5 +77,5 @@ class PassesForOthers:
             return backend.render(request, seeds, context)
 
         rendered = self._dispatch.lane(model.lane).run_work(work)
-        self._usage.count_pass(context.user, len(rendered))
+        self._usage.count_images(context.user, len(rendered) * self._models.count_generations(request))
         return rendered

@@ -9,6 +9,7 @@ from studio.core.events import Snapshot, Status
 from studio.core.model import Model
 from studio.core.result import Asset
 from studio.core.settings import Settings
+from studio.engine.jobs.generation_count import count_generations
 from studio.engine.jobs.job import Job
 from studio.engine.jobs.journal import JournalEntry
 from studio.engine.jobs.passes import count_images
@@ -24,7 +25,9 @@ def restore_jobs(entries: Sequence[JournalEntry], models: Models, library: Asset
     for entry in entries:
         if entry.model not in found:
             found[entry.model] = _find_model(entry.model, models)
-        jobs.append(_restore_job(entry, found[entry.model], assets[entry.id], settings))
+        job = _restore_job(entry, found[entry.model], assets[entry.id], settings)
+        job.generations = _count_generations(job, models)
+        jobs.append(job)
     return jobs
 
 
@@ -60,3 +63,11 @@ def _count_images(entry: JournalEntry) -> int:
         return count_images(entry.request)
     except InvalidRequest:  # a grid that this version does not know; running it says so
         return 1
+
+
+def _count_generations(job: Job, models: Models) -> int:
+    """Those of a job that has not ended; of others nothing hangs on it."""
+    try:
+        return job.images if job.snapshot.status.is_final else count_generations(job.request, models)
+    except InvalidRequest:  # as above
+        return job.images

@@ -22,6 +22,7 @@ from studio.engine.models.timings import Timings
 from studio.engine.money.ledger import Ledger
 from studio.engine.storage.asset_builder import AssetBuilder
 from studio.engine.storage.outputs import Outputs
+from studio.engine.usage import Usage
 from studio.library.asset_index import AssetIndex
 
 
@@ -41,12 +42,13 @@ class RunnerServices:
     drafts: AssetBuilder
     logs: Logs
     metrics: Metrics
+    usage: Usage
 
 
 @dataclass
 class JobRun:
-    """One run of a job, from its start in the lane to its end. `ahead` images of other jobs were `drawn` with its own;
-    `taken` says that its own were drawn with another job's."""
+    """One run of a job, from its start in the lane to its end. `ahead` images of other jobs were `drawn` with its own,
+    and for all of them `generations` were generated; `taken` says that its own were drawn with another job's."""
 
     job: Job
     context: RunContext
@@ -55,6 +57,7 @@ class JobRun:
     started: float = field(default_factory=time.monotonic)
     drawn: int = 0
     ahead: int = 0
+    generations: int = 0
     taken: bool = False
     substitutes: dict[str, tuple[Model, str]] = field(default_factory=dict[str, tuple[Model, str]])
     fell_back: bool = False

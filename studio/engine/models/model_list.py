@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 from studio.core.errors import UnknownModel
 from studio.core.model import Model
 from studio.core.ports import Backend
+from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.weights import is_same_name
 
@@ -77,6 +78,22 @@ class Models:
             else "No usable model found.",
             hint="Put a suitable model into the models folder, or enter a provider's key in Configurations.",
         )
+
+    def count_generations(self, request: GenerationRequest) -> int:
+        """How many images are generated for one image of `request`: more than one where that is composed of several
+        things; 1 where its model is not there.
+
+        Raises:
+            InvalidRequest: its prompt cannot be read.
+        """
+        if not request.compose:
+            return 1
+        try:
+            backend, _ = self.find(request.model)
+        except UnknownModel:
+            return 1
+        count: Callable[[GenerationRequest], int] | None = getattr(backend, "count_generations", None)
+        return 1 if count is None else count(request)
 
     def collect_lane_threads(self) -> dict[str, int]:
         """How many jobs run side by side in lanes of which their backends say so."""

@@ -22,16 +22,19 @@ class Timings:
             row["key"]: row["seconds"] for row in database.rows("SELECT key, seconds FROM timings")
         }
 
-    def estimate_seconds(self, request: GenerationRequest, model: Model) -> float | None:
-        """Seconds that one image is expected to take, None when none like it was made before."""
+    def estimate_seconds(self, request: GenerationRequest, model: Model, generations: float = 1.0) -> float | None:
+        """Seconds that one image for which `generations` are generated is expected to take, None when none like it was
+        made before."""
         with self._lock:
-            return self._seconds.get(_build_key(request, model))
+            each = self._seconds.get(_build_key(request, model, is_composed=generations > 1))
+        return None if each is None else each * generations
 
-    def record_timing(self, request: GenerationRequest, model: Model, seconds: float, steps: int = 0) -> None:
-        """One image took `seconds` and `steps`. Of one that was composed of several things, what one of them took is
-        remembered: how many there are stands in the prompt."""
-        things = max(1.0, steps / _get_steps(request, model)) if request.compose else 1.0
-        self._record(_build_key(request, model), seconds / things)
+    def record_timing(
+        self, request: GenerationRequest, model: Model, seconds: float, *, is_composed: bool = False
+    ) -> None:
+        """What was generated for `request` took `seconds` each: of images that are composed of several things, each of
+        these."""
+        self._record(_build_key(request, model, is_composed=is_composed), seconds)
 
     def estimate_load(self, what: str) -> float | None:
         """Seconds that loading `what` is expected to take, None when it was never loaded before."""
@@ -50,10 +53,10 @@ class Timings:
             connection.execute("INSERT OR REPLACE INTO timings (key, seconds) VALUES (?, ?)", (key, mean))
 
 
-def _get_steps(request: GenerationRequest, model: Model) -> int:
-    return request.steps or model.sampling.steps
-
-
-def _build_key(request: GenerationRequest, model: Model) -> str:
+def _build_key(request: GenerationRequest, model: Model, *, is_composed: bool) -> str:
+    if is_composed:  # each thing has the size that the model was trained at
+        width, height = model.sizes.liked[0]
+        request = request.replace(width=width, height=height, aspect=None)
     width, height = model.get_result_size(request)
-    return f"{model.id} {width}x{height} {_get_steps(request, model)} {request.hires is not None}"
+    steps = request.steps or model.sampling.steps
+    return f"{model.id} {width}x{height} {steps} {request.hires is not None}"

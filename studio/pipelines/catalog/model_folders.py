@@ -3,6 +3,7 @@ code."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import re
@@ -14,6 +15,7 @@ from typing import Any
 from studio.core.errors import ModelBroken
 from studio.core.weights import SafetensorsHeader
 from studio.pipelines.catalog.file_headers import read_header
+from studio.pipelines.catalog.file_stamps import FileStamp, read_stamp
 from studio.prompting.scene import Vocabulary
 
 MAX_CONFIG_BYTES = 4_000_000
@@ -97,8 +99,12 @@ def find_model_upscaler(path: Path) -> Path | None:
 def read_vocabulary(path: Path) -> Vocabulary | None:
     """What the model in a folder says that it knows, one thing at a time; None where it says nothing of that."""
     file = path / _THINGS
-    if not file.is_file():
-        return None
+    return _read_vocabulary(file, read_stamp(file)) if file.is_file() else None
+
+
+@functools.lru_cache(maxsize=16)
+def _read_vocabulary(file: Path, _stamp: FileStamp) -> Vocabulary | None:
+    """Read once while the file stays the same: each prompt that is looked at asks for it."""
     try:
         found = read_json(file)
     except ModelBroken:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -19,6 +20,9 @@ from studio.pipelines.run.text_to_image import Drawing
 from studio.pipelines.upscale import upscale_request
 from studio.prompting.networks import move_tags_to_loras
 from studio.prompting.scene import Scene, read_scene
+
+if TYPE_CHECKING:
+    from studio.pipelines.catalog.catalog import Catalog
 
 _STRIDE = 1_000_003  # between the seeds of the things of one image, far from those of the next images
 _SEEDS = 2**64
@@ -62,8 +66,7 @@ def plan_drawing(resources: Resources, request: GenerationRequest, runs: PassRun
     if not request.compose:
         return Drawing(resources, request, runs)
     moved = move_tags_to_loras(request)
-    vocabulary = read_vocabulary(resources.catalog.checkpoint(request.model).path)
-    scene = read_scene(moved.prompt, vocabulary) if vocabulary is not None else None
+    scene = _find_scene(resources.catalog, moved)
     others = _name_other_plans(request)
     if scene is not None and others:
         runs.ctx.add_notice(f"Not composed of single things, because of: {', '.join(others)}.")
@@ -73,6 +76,23 @@ def plan_drawing(resources: Resources, request: GenerationRequest, runs: PassRun
         runs.ctx.add_notice(f"Generated as: {scene.things[0].prompt}.")
         return Drawing(resources, moved.replace(prompt=scene.things[0].prompt), runs)
     return ComposedDrawing(resources, moved, runs, scene)
+
+
+def count_things(catalog: Catalog, request: GenerationRequest) -> int:
+    """How many things an image of `request` is composed of, 1 where it is not composed. Loads nothing.
+
+    Raises:
+        InvalidRequest: a LoRA tag in the prompt cannot be read.
+    """
+    if not request.compose or _name_other_plans(request):
+        return 1
+    scene = _find_scene(catalog, move_tags_to_loras(request))
+    return 1 if scene is None else len(scene.things)
+
+
+def _find_scene(catalog: Catalog, request: GenerationRequest) -> Scene | None:
+    vocabulary = read_vocabulary(catalog.checkpoint(request.model).path)
+    return None if vocabulary is None else read_scene(request.prompt, vocabulary)
 
 
 def _name_other_plans(request: GenerationRequest) -> list[str]:

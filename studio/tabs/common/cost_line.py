@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
@@ -35,6 +35,8 @@ _COST_FIELDS = (
     "height",
     "count",
     "steps",
+    "enlarge",
+    "compose",
     "hires_on",
     "hires_scale",
     "detailer_on",
@@ -68,6 +70,8 @@ def add_cost_line(
             return ""
 
     watched: Any = [form[name].change for name in _COST_FIELDS if name in form.fields]
+    if "compose" in form.fields:  # how long an image takes hangs on how many things it is composed of
+        watched.append(cast("gr.Textbox", form["prompt"]).blur)
     events = [*watched, view.note.change, page_context.blocks.load]  # the note changes when a model is unlocked
     form.on(events, update_cost, line, trigger_mode="always_last", **UNQUEUED)
 

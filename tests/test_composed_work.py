@@ -1,0 +1,110 @@
+"""What composed images count: each of their things is generated, takes time, and counts among the limits of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes import DEADLINE, FAKE_MODEL, FakeBackend, open_engine, wait_until_final
+
+from studio.cluster.replica import ReplicaContext
+from studio.cluster.wire import Order
+from studio.core.errors import QuotaExceeded
+from studio.core.ports import ImageSeed
+from studio.core.request import Axis, GenerationRequest
+from studio.core.settings import Settings
+from studio.core.user import LOCAL_USER, User
+from tests.local_models import EMBEDDED, FolderCatalog, make_local_pipelines
+
+ASKED = GenerationRequest(prompt="a cat and a dog and a bee", model=FAKE_MODEL.id, compose=True, seed=1)
+
+
+class ComposingBackend(FakeBackend):
+    """One that composes what stands between the "and" of a prompt."""
+
+    def count_generations(self, request: GenerationRequest) -> int:
+        return request.prompt.count(" and ") + 1
+
+
+def limit_images(images: int, name: str = "ann") -> User:
+    return User(name, limits=(("images_per_day", images),))
+
+
+def test_each_thing_counts_among_the_images_of_a_day(tmp_path: Path) -> None:
+    engine = open_engine(tmp_path, ComposingBackend())
+    user = limit_images(8)
+    wait_until_final(engine.submit(ASKED.replace(count=2), user))
+    assert engine.usage.count_images_today("ann") == 6
+    with pytest.raises(QuotaExceeded, match=r"2 are left today and this would be 3\. Each thing") as refused:
+        engine.submit(ASKED, user)
+    assert refused.value.details == {"limit": 8, "used": 6, "waiting": 0, "requested": 3}
+    wait_until_final(engine.submit(ASKED.replace(compose=False, count=2), user))
+    with pytest.raises(QuotaExceeded) as refused:
+        engine.submit(ASKED.replace(compose=False), user)
+    assert "thing" not in refused.value.message
+    wait_until_final(engine.submit(ASKED, limit_images(3, "bob")))
+    engine.close()
+
+
+def test_things_that_are_yet_to_come_count_too(tmp_path: Path) -> None:
+    backend = ComposingBackend(held=True)
+    engine = open_engine(tmp_path, backend)
+    engine.submit(ASKED.replace(count=2), limit_images(8))
+    with pytest.raises(QuotaExceeded) as refused:
+        engine.submit(ASKED, limit_images(8))
+    assert refused.value.details["waiting"] == 6
+    backend.release(100)
+    engine.close()
+
+
+def test_a_waiting_job_counts_its_things_after_a_restart(tmp_path: Path) -> None:
+    first = open_engine(tmp_path, ComposingBackend(held=True))
+    job = first.submit(ASKED.replace(count=2), LOCAL_USER)
+    first.close(drain=0.0)
+    second = open_engine(tmp_path, ComposingBackend())
+    assert second.job(job.id, LOCAL_USER).generations == 6
+    second.close()
+
+
+def test_each_cell_of_a_grid_counts_its_own_things(tmp_path: Path) -> None:
+    backend = ComposingBackend(held=True)
+    engine = open_engine(tmp_path, backend)
+    grid = ASKED.replace(
+        prompt="a cat", axes=(Axis(parameter="Prompt S/R", values=("a cat", "a cat and a dog", "a dog")),)
+    )
+    assert engine.submit(grid, LOCAL_USER).generations == 4
+    assert backend.entered.acquire(timeout=DEADLINE)
+    backend.release(100)
+    engine.close()
+
+
+def test_a_pass_for_another_studio_counts_its_things(tmp_path: Path) -> None:
+    engine = open_engine(tmp_path, ComposingBackend())
+    order = Order(request=ASKED, seeds=(ImageSeed(seed=1),), images={})
+    ann = limit_images(5)
+    engine.passes.admit(ann, order.request, 1)
+    context = ReplicaContext(order, "ann", Settings(), lambda line: None)
+    engine.passes.render(order.request, order.seeds, context)
+    assert engine.usage.count_images_today("ann") == 3
+    with pytest.raises(QuotaExceeded):
+        engine.passes.admit(ann, order.request, 1)
+    engine.close()
+
+
+def test_the_time_of_an_image_is_that_of_the_things_it_will_have(tmp_path: Path) -> None:
+    engine = open_engine(tmp_path, ComposingBackend())
+    wait_until_final(engine.submit(ASKED, LOCAL_USER))
+    three = engine.estimate_seconds(ASKED)
+    one = engine.estimate_seconds(ASKED.replace(prompt="a cat"))
+    assert three is not None
+    assert one == pytest.approx(three / 3)
+    engine.close()
+
+
+def test_the_model_that_ships_counts_the_things_that_it_will_make(tmp_path: Path) -> None:
+    backend, _ = make_local_pipelines(tmp_path, FolderCatalog({"embedded": EMBEDDED}))
+    asked = GenerationRequest(prompt="a cat and two red apples", model="embedded", compose=True)
+    assert backend.count_generations(asked) == 3
+    for changes in ({"compose": False}, {"tiling": True}, {"prompt": "a cat"}, {"prompt": "a wizard and two cats"}):
+        assert backend.count_generations(asked.replace(**changes)) == 1
+    backend.close()
