@@ -268,6 +268,7 @@ def test_every_field_reaches_the_request() -> None:
             "aspect_ratio": "16:9",
             "enlarge": True,
             "compose": True,
+            "scenery": True,
             "count": 2,
             "batch_size": 2,
             "seed": 3,

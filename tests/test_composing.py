@@ -34,7 +34,7 @@ KNOWS_ONE = Model(
     title="One",
     family="x",
     tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG}),
-    sampling=Sampling(compose=True),
+    sampling=Sampling(compose=True, scenery=True),
 )
 PLAIN = Model(id="plain", title="Plain", family="x", features=KNOWS_ONE.features - {Feature.COMPOSE})
 _NAMES = (spec.form_name for spec in (*REQUEST_FIELDS, *HIRES_FIELDS))
@@ -109,7 +109,8 @@ def test_a_recipe_that_says_nothing_of_it_is_not_composed_and_one_that_does_says
 
 
 def test_other_programs_have_their_prompts_composed_where_the_model_asks_for_it() -> None:
-    assert fit_to_model(GenerationRequest(prompt="a cat and a dog"), KNOWS_ONE)[0].compose
+    fitted = fit_to_model(GenerationRequest(prompt="a cat and a dog"), KNOWS_ONE)[0]
+    assert (fitted.compose, fitted.scenery) == (True, True)
     assert not fit_to_model(GenerationRequest(prompt="a cat and a dog"), PLAIN)[0].compose
     assert not fit_to_model(GenerationRequest(task=Task.IMG2IMG, source="it"), KNOWS_ONE)[0].compose
 
@@ -235,6 +236,20 @@ def test_a_place_gives_the_ground_its_colour(studio: Any) -> None:
 
 
 @pytest.mark.torch
+def test_with_scenery_things_stand_in_the_place_and_are_the_same_every_time(studio: Any) -> None:
+    for prompt in ("a red apple on grass", "a red apple and a blue car on grass"):
+        first, second = studio(0, 1, prompt=prompt, scenery=True)
+        (again,) = studio(1, prompt=prompt, scenery=True)
+        assert again.tobytes() == second.tobytes() != first.tobytes()
+        pixels = np.asarray(second, float)
+        sky, grass = pixels[:4].mean(axis=(0, 1)), pixels[-3:].mean(axis=(0, 1))
+        assert sky[2] > sky[0] + 60, prompt
+        assert grass[1] > grass[2] + 60, prompt
+    (plain,) = studio(1, prompt=prompt)
+    assert plain.tobytes() != second.tobytes()
+
+
+@pytest.mark.torch
 def test_notices_say_what_was_composed_and_why_not(tmp_path: Path) -> None:
     backend, settings = make_local_pipelines(tmp_path, DescribedCatalog({"embedded": EMBEDDED}))
     try:
@@ -243,6 +258,10 @@ def test_notices_say_what_was_composed_and_why_not(tmp_path: Path) -> None:
         assert ctx.notices[-1].startswith("Composed of 4 things: a star, xxx")
         assert ctx.notices[-1].count("star") == 1
         assert "… × 3; a cat" in ctx.notices[-1]
+        _draw(backend, ctx, (1,), {"prompt": "a fish in the sea", "steps": 1, "scenery": True})
+        assert ctx.notices[-1] == "Composed of a place and one thing: a fish."
+        _draw(backend, ctx, (1,), {"prompt": "a fish in the sea", "steps": 1})
+        assert ctx.notices[-1] == "Generated as: a fish on a blue background."
         _draw(backend, ctx, (1,), {"prompt": "three stars", "steps": 1, "tiling": True})
         assert ctx.notices[-1] == "Not composed of single things, because of: tiling."
         before = len(ctx.notices)

@@ -41,7 +41,7 @@ class Look(StrEnum):
 class Sampling:
     """A model's defaults, and the samplers and schedules that it may be given; `combinations` maps sampler to
     schedules. With `enlarge` a form asks for its network for enlarging unless that is switched off, with `compose` for
-    several things to be composed."""
+    several things to be composed, with `scenery` in a place."""
 
     steps: int = 20
     guidance: float = 7.0
@@ -49,6 +49,7 @@ class Sampling:
     schedule: str = "Automatic"
     enlarge: bool = False
     compose: bool = False
+    scenery: bool = False
     combinations: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 

@@ -43,7 +43,7 @@ class GenerationRequest:
 
     `enlarge` sends the finished image through the network that the model brings for it, 4 times as wide and high.
     With `compose` a prompt of several things that such a model knows one at a time ("a cat and two red apples") becomes
-    an image that is composed of them.
+    an image that is composed of them; with `scenery` in the place that it names, each thing as large as its kind is.
 
     `count` is the number of images; `batch_size` how many of them go through the model together, which changes speed
     and memory but not the images: image k is drawn from seed + k. With `variation_strength` above 0 all images
@@ -87,6 +87,7 @@ class GenerationRequest:
     aspect: str | None = None
     enlarge: bool = False
     compose: bool = False
+    scenery: bool = False
     count: int = 1
     batch_size: int = 1
     seed: int | None = None

@@ -59,11 +59,13 @@ class Arrangement(StrEnum):
 
 @dataclass(frozen=True)
 class Thing:
-    """One thing of a scene: its own prompt, how large it is beside the others, and its name."""
+    """One thing of a scene: its own prompt, how large it is beside the others, its name, and its prompt without the
+    words for the ground that it stands on."""
 
     prompt: str
     scale: float = 1.0
     name: str = ""
+    bare_prompt: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,9 @@ class _Reader:
         groups, extras, relations = self._read_segments(items)
         if not groups:
             return None
-        tail = "".join([*(f" {ground}" for ground in grounds), *(f", {text}" for text in extras)])
-        made = [(group, self._build_things(group, tail, alone=len(groups) == 1)) for group in groups]
+        ground = "".join(f" {words}" for words in grounds)
+        tail = "".join(f", {text}" for text in extras)
+        made = [(group, self._build_things(group, (ground, tail), alone=len(groups) == 1)) for group in groups]
         count = sum(len(things) for _, things in made)
         place = next((item.place for item in items if item.kind is _Kind.PLACE), "")
         if count > MAX_THINGS or (count == 1 and not place):
@@ -265,8 +268,9 @@ class _Reader:
             raise _NotUnderstoodError
         return groups, relations
 
-    def _build_things(self, group: _Group, tail: str, *, alone: bool) -> tuple[Thing, ...]:
-        """The things of one group: as many as it says, without the words for number and size."""
+    def _build_things(self, group: _Group, tails: tuple[str, str], *, alone: bool) -> tuple[Thing, ...]:
+        """The things of one group: as many as it says, without the words for number and size; `tails` are the ground
+        and what holds for all."""
         name = group.name
         assert name is not None
         count, skipped = self._read_count(group)
@@ -287,7 +291,7 @@ class _Reader:
             text = _put_article(text, known)
         if scale != 1:
             text = _mend_article(text)
-        return (Thing(text + tail, scale, known),) * count
+        return (Thing(text + "".join(tails), scale, known, text + tails[1]),) * count
 
     def _read_count(self, group: _Group) -> tuple[int, list[int]]:
         """How many there are, and the numbers of the tokens that say so."""

@@ -13,7 +13,8 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from PIL import Image
 
 from studio.pipelines.catalog.model_folders import read_vocabulary
-from studio.pipelines.run.scene_layout import place_things, put_together
+from studio.pipelines.run.scene_layout import place_by_nature, put_into_place
+from studio.pipelines.run.scenery import choose_scenery
 from studio.prompting.scene import read_scene
 
 from .captions import add_article
@@ -62,8 +63,11 @@ def compose_image(pipeline: Any, prompt: str, seed: int) -> Image.Image:
     if scene is None:
         return Image.fromarray(generate_images(pipeline, [prompt], [seed])[0]).resize((SIDE, SIDE))
     seeds = [seed + STRIDE * number for number in range(len(scene.things))]
-    made = generate_images(pipeline, [thing.prompt for thing in scene.things], seeds)
-    return put_together(list(map(Image.fromarray, made)), place_things(scene, SIDE, SIDE), (SIDE, SIDE))
+    scenery = choose_scenery(scene)
+    prompts = [thing.bare_prompt if scenery else thing.prompt for thing in scene.things]
+    made = generate_images(pipeline, prompts, seeds)
+    placement = place_by_nature(scene, scenery, SIDE, SIDE)
+    return put_into_place(list(map(Image.fromarray, made)), placement, scenery, (SIDE, SIDE), seed)
 
 
 def cut_windows(image: Image.Image) -> list[Image.Image]:

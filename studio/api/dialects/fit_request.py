@@ -16,7 +16,7 @@ def fit_to_model(
 ) -> tuple[GenerationRequest, tuple[str, ...]]:
     """`request` without the plain fields that `model` does not have and in a size that it can draw, and sentences that
     say what was changed. What a client asks for on purpose (hires pass, ControlNets, LoRAs) stays, to be refused. With
-    `is_own` the request is that of an image made here, which says itself whether it is composed and enlarged."""
+    `is_own` the request is that of an image made here, which says itself how it is composed and enlarged."""
     notes: list[str] = []
     lacks = frozenset(Feature) - model.features - {Feature.SEED, Feature.PROMPT_SYNTAX}
     changes = {
@@ -35,7 +35,7 @@ def fit_to_model(
             notes.append(f"The size is {size[0]}×{size[1]}, which {model.title} can draw.")
             request = request.replace(width=size[0], height=size[1])
     if request.task is Task.TXT2IMG and model.sampling.compose and not is_own:
-        request = request.replace(compose=True)  # no client can ask for it
+        request = request.replace(compose=True, scenery=model.sampling.scenery)  # no client can ask for it
     smaller = None if is_own else _find_size_to_enlarge(request, model)
     if smaller is not None:
         notes.append(f"Generated at {smaller[0]}×{smaller[1]}, near the size that {model.title} knows, and enlarged.")

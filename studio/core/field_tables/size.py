@@ -68,4 +68,19 @@ SIZE_FIELDS: tuple[FieldSpec, ...] = (
         api_help='Make each thing of a prompt such as "a cat and two red apples" by itself and put them together, for '
         "models that know single things.",
     ),
+    FieldSpec(
+        name="scenery",
+        kind=bool,
+        label="Scenery",
+        help="Shows the place that the prompt names behind composed things, and sizes them by their kind.",
+        group=Group.ENLARGE,
+        widget=Widget.CHECKBOX,
+        unset=False,
+        from_model=True,
+        feature=Feature.COMPOSE,
+        infotext=InfotextKey("Scenery"),
+        depends_on="compose",
+        api_help="Put composed things into the place that the prompt names, such as a meadow below a sky, with "
+        "shadows, each as large as its kind is; without it they stand on a ground of one colour.",
+    ),
 )

@@ -32,6 +32,7 @@ def _describe_sd15(weight: WeightFile) -> Model:
         sampler="DPM++ 2M",
         enlarge=enlarges,
         compose=composes,
+        scenery=composes,
         combinations=trained.combinations,
     )
     return Model(

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image
 
-from studio.prompting.scene import Arrangement, Scene, Thing
+from studio.pipelines.run.scenery import Scenery, paint_scenery
+from studio.pipelines.run.thing_cutouts import (
+    Cutout,
+    cut_out,
+    find_ground,
+    find_ground_share,
+    put_on,
+    shade_ground,
+    sink,
+)
+from studio.prompting.scene import Arrangement, Scene
+from studio.prompting.thing_facts import Footing, get_footing, get_relative_sizes
 
 if TYPE_CHECKING:
     import numpy as np
 
-_RIM = 0.03  # of the side: what of an image is taken for its ground
+T = TypeVar("T")
+
 _SOFT = 0.04  # of the side: how far an image fades into the common ground
-_GROUND, _NEAR = 6.0, 24.0  # of 255: how far a pixel of the ground is from its colour, and one that is partly ground
+_HIGH = 0.84  # of the height: what things in a place take at most
+_SINK = 0.62  # of the room above and below them that is above
+_FAR_UP = 0.75  # times as large as they are: what hangs in the air above other things
+_HORIZON, _HIGHEST, _LOWEST = 0.4, 0.3, 0.72  # above their feet, in sides of the farthest; from the top, in heights
+_FOOT = 0.95  # of the side of its square: where the foot of a thing stands
 
 
 @dataclass(frozen=True)
@@ -27,23 +43,46 @@ class Spot:
     side: int
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where the things of a scene stand, in its order, on what they rest, and how high the horizon is, in px."""
+
+    spots: tuple[Spot, ...]
+    footings: tuple[Footing, ...]
+    horizon: int
+
+
 def place_things(scene: Scene, width: int, height: int) -> tuple[Spot, ...]:
     """A square for each thing of the scene, in its order, as large as they fit into `width` × `height` px: in rows from
     left to right whose things stand on one line."""
-    rows = _divide_rows(scene, width, height)
-    widest = max(sum(thing.scale for thing in row) for row in rows)
-    highest = sum(max(thing.scale for thing in row) for row in rows)
-    unit = min(width / widest, height / highest)
-    spots: list[Spot] = []
-    line = (height - unit * highest) / 2
-    for row in rows:
-        line += unit * max(thing.scale for thing in row)
-        left = (width - unit * sum(thing.scale for thing in row)) / 2
-        for thing in row:
-            side = unit * thing.scale
-            spots.append(Spot(round(left), round(line - side), max(1, round(side))))
-            left += side
-    return tuple(spots)
+    rows = _divide_rows(scene, scene.things, width, height)
+    placed = _place_rows([[thing.scale for thing in row] for row in rows], width, height)
+    return tuple(spot for row in placed for spot in row)
+
+
+def place_by_nature(scene: Scene, scenery: Scenery | None, width: int, height: int) -> Placement:
+    """As `place_things`, each thing as large beside the others as things of its kind are, and what flies above what
+    stands."""
+    names = tuple(thing.name for thing in scene.things)
+    footings = tuple(map(get_footing, names))
+    scales = [thing.scale * size for thing, size in zip(scene.things, get_relative_sizes(names), strict=True)]
+    rows = _divide_by_nature(scene, footings, width, height)
+    fliers_above = len(rows) > 1 and _all_fly(rows[0], footings) and not _all_fly(range(len(names)), footings)
+    if fliers_above:
+        scales = [
+            scale * (_FAR_UP if footing is Footing.FLIES else 1)
+            for scale, footing in zip(scales, footings, strict=True)
+        ]
+    room = (_HIGH, _SINK) if scenery is not None else (1.0, 0.5)
+    placed = _place_rows([[scales[number] for number in row] for row in rows], width, height, *room)
+    spots = {
+        number: spot for row, made in zip(rows, placed, strict=True) for number, spot in zip(row, made, strict=True)
+    }
+    standing = next((row for row in rows if not _all_fly(row, footings)), rows[-1])
+    feet = max(spots[number].top + spots[number].side for number in standing)
+    horizon = feet - _HORIZON * max(spots[number].side for number in standing)
+    horizon = min(max(horizon, _HIGHEST * height), _LOWEST * height)
+    return Placement(tuple(spots[number] for number in range(len(names))), footings, round(horizon))
 
 
 def put_together(images: Sequence[Image.Image], spots: Sequence[Spot], size: tuple[int, int]) -> Image.Image:
@@ -52,24 +91,81 @@ def put_together(images: Sequence[Image.Image], spots: Sequence[Spot], size: tup
     import numpy as np
 
     pixels = [np.asarray(image.convert("RGB"), dtype=np.float32) for image in images]
-    grounds = np.stack([_find_ground(one) for one in pixels])
-    distances = np.abs(grounds[:, None] - grounds[None]).sum(axis=(1, 2))
-    common = grounds[int(distances.argmin())]
+    grounds = np.stack([find_ground(one) for one in pixels])
+    common = _choose_common(grounds)
     whole = Image.new("RGB", size, tuple(int(value) for value in common.round()))
     for one, ground, spot in zip(pixels, grounds, spots, strict=True):
-        share = _find_ground_share(one, ground)
+        share = find_ground_share(one, ground)
         moved = (one + (common - one) * share).round().astype(np.uint8)
         square = Image.fromarray(moved).resize((spot.side, spot.side), Image.Resampling.LANCZOS)
         whole.paste(square, (spot.left, spot.top), _build_soft_edge(spot.side))
     return whole
 
 
-def _divide_rows(scene: Scene, width: int, height: int) -> list[tuple[Thing, ...]]:
-    things = scene.things
+def put_into_place(
+    images: Sequence[Image.Image], placement: Placement, scenery: Scenery | None, size: tuple[int, int], seed: int
+) -> Image.Image:
+    """One RGB image of `size` (width, height): the things of `images` cut out of their plain grounds and put into a
+    place, or where there is none on the ground that most of them have, with shadows below what stands."""
+    import numpy as np
+
+    if scenery is not None:
+        whole = paint_scenery(scenery, size, placement.horizon, seed)
+    else:
+        grounds = np.stack([find_ground(np.asarray(image.convert("RGB"), np.float32)) for image in images])
+        whole = np.broadcast_to(_choose_common(grounds), (size[1], size[0], 3)).astype(np.float32)
+    has_ground = scenery is None or scenery.ground is not None
+    for image, spot, footing in zip(images, placement.spots, placement.footings, strict=True):
+        cutout = cut_out(image, spot.side)
+        stands = has_ground and footing is Footing.STANDS
+        if scenery is not None and scenery.is_water:
+            _put_into_water(whole, cutout, spot, footing)
+        elif stands or (has_ground and scenery is not None and footing is Footing.SWIMS):
+            _put_on_ground(whole, cutout, spot)
+        else:
+            put_on(whole, cutout, spot.left, spot.top)
+    return Image.fromarray(np.clip(whole, 0, 255).round().astype(np.uint8))
+
+
+def _put_on_ground(whole: np.ndarray, cutout: Cutout, spot: Spot) -> None:
+    left, _, right, bottom = cutout.box
+    top = spot.top + round(_FOOT * spot.side) - bottom
+    shade_ground(whole, spot.left + (left + right) / 2, top + bottom, right - left)
+    put_on(whole, cutout, spot.left, top)
+
+
+def _put_into_water(whole: np.ndarray, cutout: Cutout, spot: Spot, footing: Footing) -> None:
+    if footing in (Footing.STANDS, Footing.SWIMS):
+        put_on(whole, sink(cutout), spot.left, spot.top + round(_FOOT * spot.side) - cutout.box[3])
+    else:
+        put_on(whole, cutout, spot.left, spot.top)
+
+
+def _all_fly(numbers: Sequence[int], footings: Sequence[Footing]) -> bool:
+    return all(footings[number] is Footing.FLIES for number in numbers)
+
+
+def _divide_by_nature(scene: Scene, footings: Sequence[Footing], width: int, height: int) -> list[Sequence[int]]:
+    """The numbers of the things in each row from the top: what flies above the rest, where the scene leaves it open."""
+    numbers = range(len(footings))
+    fliers = [number for number in numbers if footings[number] is Footing.FLIES]
+    others = [number for number in numbers if footings[number] is not Footing.FLIES]
+    if scene.arrangement is Arrangement.FREE and fliers and others:
+        return [*_divide_evenly(fliers, width, height // 3), *_divide_evenly(others, width, 2 * height // 3)]
+    return _divide_rows(scene, numbers, width, height)
+
+
+def _divide_rows(scene: Scene, things: Sequence[T], width: int, height: int) -> list[Sequence[T]]:
+    """`things`, which are those of the scene, in rows."""
     if scene.arrangement is Arrangement.ROW:
         return [things]
     if scene.arrangement is Arrangement.COLUMN:
-        return list(scene.groups)
+        first = len(scene.groups[0])
+        return [things[:first], things[first:]]
+    return _divide_evenly(things, width, height)
+
+
+def _divide_evenly(things: Sequence[T], width: int, height: int) -> list[Sequence[T]]:
     count = len(things)
     # as large as possible; of arrangements alike the one with fewer rows
     columns = max(
@@ -78,26 +174,34 @@ def _divide_rows(scene: Scene, width: int, height: int) -> list[tuple[Thing, ...
     return [things[start : start + columns] for start in range(0, count, columns)]
 
 
-def _find_ground(pixels: np.ndarray) -> np.ndarray:
-    """The middle colour of the rim of an image (height, width, 3), 0 to 255."""
+def _place_rows(
+    rows: Sequence[Sequence[float]], width: int, height: int, high: float = 1.0, above: float = 0.5
+) -> list[list[Spot]]:
+    """The squares of things by their scales, as large as they fit into the width and `high` of the height; of the room
+    that is left, `above` is above them."""
+    widest = max(sum(row) for row in rows)
+    highest = sum(max(row) for row in rows)
+    unit = min(width / widest, high * height / highest)
+    placed: list[list[Spot]] = []
+    line = (height - unit * highest) * above
+    for row in rows:
+        line += unit * max(row)
+        left = (width - unit * sum(row)) / 2
+        spots: list[Spot] = []
+        for scale in row:
+            side = unit * scale
+            spots.append(Spot(round(left), round(line - side), max(1, round(side))))
+            left += side
+        placed.append(spots)
+    return placed
+
+
+def _choose_common(grounds: np.ndarray) -> np.ndarray:
+    """The ground that is nearest to all others, of (things, 3)."""
     import numpy as np
 
-    deep = max(1, round(min(pixels.shape[:2]) * _RIM))
-    sides = (pixels[:deep], pixels[-deep:], pixels[:, :deep], pixels[:, -deep:])
-    return np.median(np.concatenate([side.reshape(-1, 3) for side in sides]), axis=0)
-
-
-def _find_ground_share(pixels: np.ndarray, ground: np.ndarray) -> np.ndarray:
-    """How much each pixel is ground, 0 to 1 (height, width, 1): those near its colour that hang together with the rim,
-    so that a thing of that colour keeps its own light and shade."""
-    import numpy as np
-    from scipy import ndimage
-
-    far = np.abs(pixels - ground).max(axis=-1)
-    pieces, _ = ndimage.label(far < _NEAR)  # pyright: ignore[reportGeneralTypeIssues] - a pair where no output is given
-    rim = np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])
-    share = np.clip((_NEAR - far) / (_NEAR - _GROUND), 0, 1) * np.isin(pieces, rim[rim > 0])
-    return share[..., None]
+    distances = np.abs(grounds[:, None] - grounds[None]).sum(axis=(1, 2))
+    return grounds[int(distances.argmin())]
 
 
 def _build_soft_edge(side: int) -> Image.Image:

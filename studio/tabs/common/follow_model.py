@@ -25,6 +25,7 @@ FOLLOWERS = (
     "hires_sampler",
     "enlarge",
     "compose",
+    "scenery",
 )
 _SIZE = ("size", "width", "height")
 GetSize = Callable[[Model], tuple[int, int] | None]  # the size that something else than the model asks for

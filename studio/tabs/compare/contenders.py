@@ -105,7 +105,8 @@ def _build_request(studio: Studio, prompt: str, name: str, seed: object) -> Gene
     model = studio.engine.model(name)
     takes_seed = Feature.SEED in model.features
     wanted = {"model": model.id, "prompt": prompt, "seed": seed if takes_seed else None}
-    return parse_request({**wanted, "enlarge": model.sampling.enlarge, "compose": model.sampling.compose})
+    preferred = {name: getattr(model.sampling, name) for name in ("enlarge", "compose", "scenery")}
+    return parse_request({**wanted, **preferred})
 
 
 def _read_prompt(values: Values) -> str:

@@ -279,7 +279,8 @@ class RequestBuilder:
             request = strip_request_comments(request)
         made_here = _read_image_made_here(body) if request.task is Task.TXT2IMG else None
         if made_here is not None:
-            request = request.replace(compose=made_here.compose, enlarge=made_here.enlarge)
+            own = {name: getattr(made_here, name) for name in ("compose", "scenery", "enlarge")}
+            request = request.replace(**own)
         fitted, notes = fit_to_model(request.replace(model=model.id), model, is_own=made_here is not None)
         notes = (*self._notes, *self._adetailer.notes, *notes)
         return BuiltRequest(request=fitted, body=body, units=self._units, notes=notes)
