@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -59,9 +59,9 @@ def cut_out(image: Image.Image, side: int) -> Cutout:
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
     ground = find_ground(pixels)
     shares = 1 - find_ground_share(pixels, ground)[..., 0]
-    inside = ndimage.binary_erosion(shares > 0.5, iterations=max(1, round(_EDGE * len(pixels))))
+    inside = np.asarray(ndimage.binary_erosion(shares > 0.5, iterations=max(1, round(_EDGE * len(pixels)))), bool)
     if inside.any():
-        nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+        nearest: Any = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
         pure = pixels[tuple(nearest)]
         mixed = ((pixels - ground) * (pure - ground)).sum(-1) / np.maximum(((pure - ground) ** 2).sum(-1), 1.0)
         shares = np.where(inside, shares, np.minimum(shares, np.clip(mixed, 0, 1)))
