@@ -117,13 +117,14 @@ class Process:
         return Taken(time.perf_counter() - begin, self._read_cpu_seconds() - cpu)
 
     def settle(self) -> None:
-        """Wait until the process does nothing by itself."""
+        """Wait until the process does nothing by itself, nor reads from the disk."""
         give_up = time.monotonic() + WARM_UP_SECONDS
         quiet = 0
         while quiet < 3 and time.monotonic() < give_up:
-            before = self._read_cpu_seconds()
+            before = self._read_cpu_seconds(), self.process.io_counters().read_bytes
             time.sleep(1.0)
-            quiet = quiet + 1 if self._read_cpu_seconds() - before < 0.1 else 0
+            is_quiet = self._read_cpu_seconds() - before[0] < 0.1
+            quiet = quiet + 1 if is_quiet and self.process.io_counters().read_bytes == before[1] else 0
 
     def measure_memory(self) -> tuple[int, int]:
         """Bytes that no file backs, and those of mapped files, which the system takes back when it needs them."""
