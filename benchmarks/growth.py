@@ -172,7 +172,7 @@ def _time_start_and_stop(outputs: Path) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds until the page answers, its bytes without digits and addresses in memory (ports and Gradio's number of the
+    """Seconds until the page answers, its bytes without digits and addresses (ports and Gradio's number of the
     start vary, and it names a function with its address), and the memory of the process then."""
 
     seconds: float
