@@ -19,6 +19,7 @@ BENCHMARKS = (
     "same_accelerator",
     "same_images",
     "budget",
+    "large_models",
     "residency",
     "editing",
     "control",

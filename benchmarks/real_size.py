@@ -150,11 +150,11 @@ def start_ours(folder: Path) -> Iterator[Process]:
 def _time_first_image(url: str) -> tuple[float, float]:
     """Seconds from the request until the first step is done, and until the image is there."""
     begin = time.perf_counter()
-    job = _ask(url, "create", _build_body(MODEL, SIDES[0], 1, STEPS))
+    job = ask_api(url, "create", _build_body(MODEL, SIDES[0], 1, STEPS))
     first_step = 0.0
     while job.get("status") not in ("finished", "failed", "cancelled"):
         time.sleep(POLL_SECONDS)
-        job = _ask(url, f"jobs/{job['jobId']}")
+        job = ask_api(url, f"jobs/{job['jobId']}")
         if not first_step and job["step"]:
             first_step = time.perf_counter() - begin
     _check_finished(job)
@@ -163,7 +163,7 @@ def _time_first_image(url: str) -> tuple[float, float]:
 
 def create_image(url: str, model: str, side: int, batch: int = 1, steps: int = STEPS) -> None:
     """Let the studio at `url` make `batch` images of `side` px, and wait for them."""
-    _check_finished(_ask(url, "create?wait=true", _build_body(model, side, batch, steps)))
+    _check_finished(ask_api(url, "create?wait=true", _build_body(model, side, batch, steps)))
 
 
 def _build_body(model: str, side: int, batch: int, steps: int) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _build_body(model: str, side: int, batch: int, steps: int) -> dict[str, Any]
     return body | {"width": side, "height": side, "count": batch, "batch_size": batch}
 
 
-def _ask(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def ask_api(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """The answer of the native API, which is given `body` where there is one."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{url}api/image-studio/{path}", data, {"Content-Type": "application/json"})
