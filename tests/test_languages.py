@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 CODES = tuple(code for code in LANGUAGES if code != ENGLISH)
 TABS = ("Txt2Img", "Img2Img", "Extras", "Library")
 COVERED = 0.95  # of the labels and buttons on these tabs, in every language; of all in
-SCRIPTS_COVERED = 0.5  # of the texts of scripts, in every language
+SCRIPTS_COVERED = 0.95  # of the texts of scripts, in every language
 COMPLETE = ("de",)
 MOST_BYTES = 4_096  # that a page in another language may be larger, compressed
 PLACEHOLDER = re.compile(r"\{\w+\}")
