@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from benchmarks.memory_watch import watch_memory
 from benchmarks.real_size import MODEL, build_checkpoint, create_image, get_folder
 from benchmarks.report import Row
 from benchmarks.startup import start_studio_process
@@ -21,14 +22,11 @@ def rows() -> list[Row]:
     folder = get_folder() / "models"
     build_checkpoint(folder / MODEL)
     _link_checkpoint(folder / MODEL, folder / _OTHER)
-    with start_studio_process(models_dir=str(folder), default_model=MODEL, memory_budget_gb=str(BUDGET_GB)) as (
-        url,
-        pid,
-    ):
+    settings = {"models_dir": str(folder), "default_model": MODEL, "memory_budget_gb": str(BUDGET_GB)}
+    with start_studio_process(None, **settings) as (url, pid), watch_memory(pid) as watch:
         for number in range(SWITCHES):
             create_image(url, (MODEL, _OTHER)[number % 2], 128, steps=2)
-        status = Path(f"/proc/{pid}/status").read_text()
-    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 2**20
+        peak = watch.take_peak() / 2**30
     note = f"{SWITCHES} switches, peak {peak:.1f} GiB, budget {BUDGET_GB} GiB"
     return [
         Row("peak memory beyond budget and empty process", max(0.0, peak - BUDGET_GB - _BASE_GB), 0.1, " GiB", note)
