@@ -10,6 +10,7 @@ import { listChoices } from "./form/choice_lists.js";
 import { areRestored, markRestored, packForm, rememberForm } from "./form/form_memory.js";
 import { openTextFile } from "./form/text_file.js";
 import { getShownAsset } from "./library/shown_asset.js";
+import { mountPromptTools } from "./prompts/prompt_tools.js";
 import { getRecentImage, mountRecentStrip } from "./result/recent_strip.js";
 import { getShownImage, getShownSeed } from "./result/result_view.js";
 
@@ -17,7 +18,7 @@ import { getShownImage, getShownSeed } from "./result/result_view.js";
 /** @typedef {(host: FieldHost, options: any) => void} Mount */
 
 /**
- * The fields that fill an HTML component; each is loaded when a page first has one.
+ * The fields that fill an HTML component; those that the first tab does not show are loaded when a page first has one.
  * @type {Record<string, () => Promise<Mount>>}
  */
 const FIELDS = {
@@ -28,7 +29,7 @@ const FIELDS = {
   board: async () => (await import("./social/board.js")).mountBoard,
   home: async () => (await import("./home/start_page.js")).mountStartPage,
   configPages: async () => (await import("./configurations/sub_pages.js")).mountSubPages,
-  prompts: async () => (await import("./prompts/prompt_tools.js")).mountPromptTools,
+  prompts: async () => mountPromptTools,
   promptsView: async () => (await import("./prompts/prompts_view.js")).mountPromptsView,
   users: async () => (await import("./users/users_panel.js")).mountUsersPanel,
   library: async () => (await import("./library/library_view.js")).mountLibrary,
