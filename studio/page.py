@@ -41,23 +41,8 @@ from studio.tabs.common.send_images import SendRegistry
 from studio.tabs.common.tab import PageContext, Tab
 
 ASSETS = Path(package.__file__).parent / "assets"
-STYLES = (
-    "theme",
-    "gradio",
-    "layout",
-    "controls",
-    "form",
-    "prompts",
-    "result",
-    "images",
-    "tables",
-    "templates",
-    "pickers",
-    "social",
-    "library",
-    "home",
-    "help",
-)
+FIRST_STYLES = ("theme", "gradio", "layout", "controls", "form", "prompts", "result")  # of what is shown at first
+LATER_STYLES = ("images", "tables", "templates", "pickers", "social", "library", "home", "help")  # of our modules
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 STILL_OPEN = 6 * 3600.0  # s: how often an open page says which images it names
 MAX_NAMED_IMAGES = 500  # of them
@@ -110,9 +95,9 @@ def build_page(studio: Studio) -> tuple[DeferringBlocks, PageContext]:
                     with blocks.defer_content(place):
                         tab.build(studio, dataclasses.replace(page_context, forms=[]))
         page_context.send.wire(row)
+        _keep_named_images(studio, blocks, store)
         blocks.assign_events()
         with store:
-            _keep_named_images(studio, blocks, store)
             _add_tab_opener(row)
             _report_to(gr.JSON(visible=False), blocks)
     blocks.state_session_capacity = settings.session_limit  # launch() has a parameter for it, a mount has not
@@ -128,8 +113,8 @@ def _add_tab_opener(row: gr.Tabs) -> None:
     opener.click(fn=None, inputs=[], outputs=[row], js=_OPEN_TAB_SCRIPT, api_visibility="private")
 
 
-def _keep_named_images(studio: Studio, blocks: gr.Blocks, store: gr.Column) -> None:
-    """Let the images that the browser remembers count as used, when the page is opened and while it stays open."""
+def _keep_named_images(studio: Studio, blocks: DeferringBlocks, store: gr.Column) -> None:
+    """Let the images that the browser remembers count as used, once the page is up and while it stays open."""
 
     @show_errors
     def mark_used(remembered: Any, request: gr.Request) -> None:
@@ -137,7 +122,9 @@ def _keep_named_images(studio: Studio, blocks: gr.Blocks, store: gr.Column) -> N
         studio.engine.mark_used(list(names)[:MAX_NAMED_IMAGES], get_user(request))
 
     states = {child for child in store.children if isinstance(child, gr.BrowserState)}
-    gr.on([blocks.load, gr.Timer(STILL_OPEN).tick], mark_used, states, None, queue=False, **HIDDEN)
+    with blocks.add_later():
+        timer = gr.Timer(STILL_OPEN)
+    gr.on([blocks.load, timer.tick], mark_used, states, None, queue=False, **HIDDEN)
 
 
 def _report_to(anchor: Component, blocks: gr.Blocks) -> None:
@@ -198,23 +185,24 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
 
 
 def _render_head(blocks: DeferringBlocks, assets: PageAssets, theme: str, forms: Sequence[str]) -> str:
-    """HTML that fetches early what Gradio's page loads step by step, and our scripts once one can type."""
+    """HTML that fetches early what Gradio's page loads step by step, and our scripts and their styles once one can
+    type."""
     frontend = find_frontend_folder().parent
     first, following = (list_first_files(frontend, types) for types in blocks.list_first_types())
     later = [f"assets/{name}" for name in following if name not in first]
     theirs = read_styles(frontend, first)
-    ours = scope_styles(read_own_styles(), gr.__version__)
+    ours, of_modules = (scope_styles(read_own_styles(names), gr.__version__) for names in (FIRST_STYLES, LATER_STYLES))
     return (
         render_preloads(name for name in first if name.endswith(".js"))
         + f'<link rel="preload" as="style" href="theme.css?v={blocks.theme_hash}">'
         + render_styles(theirs, assets.add_styles("\n".join((*theirs.values(), ours))))
-        + assets.render_head(theme=theme, forms=forms, following=later)
+        + assets.render_head(theme=theme, forms=forms, styles=assets.add_styles(of_modules), following=later)
     )
 
 
-def read_own_styles() -> str:
-    """The text of all our styles, in their order."""
-    return "\n".join((ASSETS / "css" / f"{name}.css").read_text(encoding="utf-8") for name in STYLES)
+def read_own_styles(names: Sequence[str] = FIRST_STYLES + LATER_STYLES) -> str:
+    """The text of our styles, in the order of `names`."""
+    return "\n".join((ASSETS / "css" / f"{name}.css").read_text(encoding="utf-8") for name in names)
 
 
 def build_theme() -> themes.Base:

@@ -104,6 +104,15 @@ def test_one_can_type_before_the_settings_come(page: dict[str, Any]) -> None:
     assert len(page["components"]) <= MOST_FIRST_COMPONENTS
 
 
+def test_what_the_browser_remembers_is_reported_after_the_settings_have_come(
+    served: RunningStudio, page: dict[str, Any]
+) -> None:
+    assert "mark_used" not in {event["api_name"] for event in page["dependencies"]}
+    later = open_tab(served, page, SETTINGS)
+    [event] = [event for event in later["dependencies"] if event["api_name"] == "mark_used"]
+    assert set(event["inputs"]) <= {each["id"] for each in page["components"]}, "these are there by then"
+
+
 def test_an_event_that_starts_at_a_component_comes_with_all_others_that_do(
     served: RunningStudio, page: dict[str, Any]
 ) -> None:

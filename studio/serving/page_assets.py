@@ -88,14 +88,15 @@ class PageAssets:
             body = self._bodies[name, coding] = compress_body(self._files[name], coding)
         return body
 
-    def render_head(self, *, theme: str, forms: Sequence[str], following: Sequence[str] = ()) -> str:
-        """The HTML that loads the modules once one can type, along with files of Gradio (`following`: their addresses),
-        and passes the theme, the forms to restore and the titles of errors."""
+    def render_head(self, *, theme: str, forms: Sequence[str], styles: str, following: Sequence[str] = ()) -> str:
+        """The HTML that loads the modules once one can type, along with their `styles` and files of Gradio
+        (`following`: all addresses), and passes the theme, the forms to restore and the titles of errors."""
         modules = [self.get_address(name) for name in self.find_imports(ENTRY)]
         values = {
             "theme": theme,
             "forms": list(forms),
             "errorTitles": list_error_titles(),
+            "styles": styles,
             "entry": modules[0],
             "following": [*modules[1:], *following],
         }

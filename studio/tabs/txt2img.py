@@ -53,8 +53,6 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
             prompts = form_fields.build_prompt_fields()
             counts = gr.HTML("", elem_classes="counts")
             prompt_tools.build_prompt_tools(restores=True)
-            switch = prompt_tools.build_model_switch()
-            restore = gr.Textbox("", elem_id="restore", elem_classes="store", show_label=False, max_length=200_000)
             buttons = tab_view.build_action_buttons()
         with gr.Column(elem_classes="view-column view-result", min_width=0):
             model = studio.engine.model("")
@@ -67,6 +65,8 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
             templates = template_fields.build_templates_accordion(studio)
             listed = prompt_list.build_prompt_list_accordion()
             recipes = recipe_fields.build_recipes_accordion()
+            switch = prompt_tools.build_model_switch()
+            restore = gr.Textbox("", elem_id="restore", elem_classes="store", show_label=False, max_length=200_000)
     view = TabView(
         name="txt2img",
         form=Form(prompts | fields | make_for.fields),

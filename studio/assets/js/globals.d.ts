@@ -8,6 +8,8 @@ interface PageSettings {
   forms: string[];
   /** Titles of errors by their codes. */
   errorTitles: Record<string, string>;
+  /** The address of styles that nothing shows before the modules have loaded. */
+  styles: string;
   /** The address of main.js. */
   entry: string;
   /** Addresses of what the page needs soon after one can type: the modules, and Gradio's files for the settings. */

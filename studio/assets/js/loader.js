@@ -82,10 +82,15 @@
     event.stopImmediatePropagation();
   }
 
-  /** Fetch what the page needs next, and start the modules. */
+  /** Fetch what the page needs next, and start the modules, whose styles have to be there before they build anything. */
   async function load() {
     if (isLoading) return;
     isLoading = true;
+    const styles = document.createElement("link");
+    styles.rel = "stylesheet";
+    styles.href = settings.styles;
+    const styled = new Promise((done) => (styles.onload = styles.onerror = done));
+    document.head.append(styles);
     for (const address of settings.following) {
       const link = document.createElement("link");
       link.rel = address.endsWith(".css") ? "preload" : "modulepreload";
@@ -95,6 +100,7 @@
       link.href = address;
       document.head.append(link);
     }
+    await styled;
     await import(new URL(settings.entry, document.baseURI).href);
     listen("removeEventListener");
     for (const press of pressed) press();
@@ -115,6 +121,11 @@
     }
     if (!document.querySelector(PROMPT)) return;
     watch.disconnect();
+    requestAnimationFrame(() => setTimeout(loadWhenIdle)); // one sees the prompt first
+    setTimeout(loadWhenIdle, BUSY_MS); // a page in the background is not drawn
+  }
+
+  function loadWhenIdle() {
     if (window.requestIdleCallback) window.requestIdleCallback(load, { timeout: BUSY_MS });
     else setTimeout(load); // Safari
   }

@@ -93,6 +93,16 @@ class DeferringBlocks(gr.Blocks):
             yield
 
     @contextlib.contextmanager
+    def add_later(self) -> Iterator[None]:
+        """Components built inside, out of sight, come with the first column of `defer_column`, and the events that
+        start at them too."""
+        with self._list_columns()[0].container:
+            yield
+
+    def _list_columns(self) -> list[DeferredContent]:
+        return [content for content in self._contents if content.triggers[0].event_name == "load"]
+
+    @contextlib.contextmanager
     def _hold_content(self, content: DeferredContent) -> Iterator[None]:
         first = len(self.fns)
         with content.container:
@@ -146,8 +156,7 @@ class DeferringBlocks(gr.Blocks):
         """The types of the components that are shown at first, and of those in the columns that come by themselves."""
         config: Any = self.config
         first = set(config["page"][_PAGE]["components"])
-        columns = [content for content in self._contents if content.triggers[0].event_name == "load"]
-        following = {number for content in columns for number in content.list_component_ids()}
+        following = {number for content in self._list_columns() for number in content.list_component_ids()}
         shown = [each for each in config["components"] if each["props"].get("visible") is not False]
         return (
             {each["type"] for each in shown if each["id"] in first},
