@@ -82,7 +82,7 @@
     event.stopImmediatePropagation();
   }
 
-  /** Fetch what the page needs next, and start the modules, whose styles have to be there before they build anything. */
+  /** Fetch what the page needs next, and start the modules once their styles are there. */
   async function load() {
     if (isLoading) return;
     isLoading = true;
