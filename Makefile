@@ -44,10 +44,10 @@ check-js: node        ## the same for the page's scripts and styles
 	@$(NODE) node_modules/typescript/bin/tsc --project jsconfig.json --incremental --tsBuildInfoFile node_modules/.cache/tsc.json
 	@$(NODE) node_modules/prettier/bin/prettier.cjs --cache --cache-strategy content --check --log-level warn "studio/assets/**/*.{js,css}" "tests/js/*.js"
 
-quick: setup          ## lint, and of types and tests without torch and browser those that a change touches
+quick: setup          ## lint, tests of scripts, and of types and of tests without torch and browser those that a change touches
 	@$(MAKE) --no-print-directory -j2 quick-check quick-tests
 
-quick-check: lint check-js quick-types
+quick-check: lint check-js test-js quick-types
 
 quick-types: setup    ## the types of files that changed, or that import what changed, since they were last right
 	@$(PY) -m tools.check_changed_types
