@@ -29,7 +29,7 @@ WIDTH = 64
 """Channels of the decoder; its speed on the CPU goes by their square."""
 BLOCKS = (6, 5, 1, 0)
 """Blocks at 16, 32, 64 and 128 px: those at the small sizes cost least."""
-RECIPE = Recipe("decoder", rate=1e-3, batch=8, warmup=100)
+RECIPE = Recipe("decoder", rate=5e-4, batch=8, warmup=100)
 BENT_SHARE, RECOLOURED_SHARE, GROUND_SHARE = 0.35, 0.33, 0.4
 """Shares of the images that are bent into another shape, have another colour, and stand on a coloured ground."""
 NOISY_SHARE, NOISE = 0.3, 0.12
