@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -33,8 +34,7 @@ def read(prompt: str) -> Scene:
 
 
 def place(prompt: str, width: int = 256, height: int = 256) -> Placement:
-    scene = read(prompt)
-    return place_by_nature(scene, choose_scenery(scene), width, height)
+    return place_by_nature(read(prompt), width, height)
 
 
 def make_disc(colour: tuple[int, int, int], ground: tuple[int, int, int], side: int = 64) -> Image.Image:
@@ -48,8 +48,9 @@ def make_disc(colour: tuple[int, int, int], ground: tuple[int, int, int], side: 
 def compose(prompt: str, seed: int = 1, side: int = 128, ground: tuple[int, int, int] = GREEN) -> np.ndarray:
     scene = read(prompt)
     scenery = choose_scenery(scene)
+    assert scenery is not None
     images = [make_disc(RED, ground) for _ in scene.things]
-    placement = place_by_nature(scene, scenery, side, side)
+    placement = place_by_nature(scene, side, side)
     return np.asarray(put_into_place(images, placement, scenery, (side, side), seed), float)
 
 
@@ -135,10 +136,23 @@ def test_no_thing_leaves_the_image(prompt: str) -> None:
 
 
 def test_a_standing_thing_throws_a_shadow_and_a_flying_one_none() -> None:
-    standing, flying = (compose(prompt, ground=WHITE) for prompt in ("two cats", "two bees"))
-    assert standing[95:, :60].min() < 248
-    assert flying[95:, :60].min() >= 254
-    assert np.abs(standing[:8] - 255).max() <= 1
+    scene = read("two cats in fog")
+    scenery = choose_scenery(scene)
+    assert scenery is not None
+    placement = place_by_nature(scene, 128, 128)
+    feet = placement.spots[0].top + placement.spots[0].side
+    images = [make_disc(RED, WHITE)] * 2
+    standing, flying, bare = (
+        np.asarray(put_into_place(images[:count], cut(placement, count, footing), scenery, (128, 128), 1), float)
+        for count, footing in ((2, Footing.STANDS), (2, Footing.FLIES), (0, Footing.STANDS))
+    )
+    assert (standing[feet - 2 :] < bare[feet - 2 :] - 5).any()
+    assert (flying[feet - 2 :] == bare[feet - 2 :]).all()
+
+
+def cut(placement: Placement, count: int, footing: Footing) -> Placement:
+    """The first things of a placement, all resting so."""
+    return dataclasses.replace(placement, spots=placement.spots[:count], footings=(footing,) * count)
 
 
 def test_a_thing_is_cut_out_without_a_rim_of_its_ground() -> None:
@@ -149,6 +163,14 @@ def test_a_thing_is_cut_out_without_a_rim_of_its_ground() -> None:
     seen = shares > 0.3
     colours = cutout.colours[seen] / cutout.shares[seen]
     assert np.abs(colours - RED).max() < 30
+
+
+def test_stains_of_the_ground_are_no_part_of_a_thing() -> None:
+    pixels = np.asarray(make_disc(RED, WHITE)).copy()
+    pixels[3:6, 50:53] = (90, 60, 200)
+    shares = cut_out(Image.fromarray(pixels), 64).shares[..., 0]
+    assert shares[:9, 46:].max() < 0.01
+    assert shares[32, 32] == 1
 
 
 def test_a_thing_that_is_nothing_but_ground_is_no_error() -> None:

@@ -13,7 +13,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from PIL import Image
 
 from studio.pipelines.catalog.model_folders import read_vocabulary
-from studio.pipelines.run.scene_layout import place_by_nature, put_into_place
+from studio.pipelines.run.scene_layout import place_by_nature, place_things, put_into_place, put_together
 from studio.pipelines.run.scenery import choose_scenery
 from studio.prompting.scene import read_scene
 
@@ -66,8 +66,10 @@ def compose_image(pipeline: Any, prompt: str, seed: int) -> Image.Image:
     scenery = choose_scenery(scene)
     prompts = [thing.bare_prompt if scenery else thing.prompt for thing in scene.things]
     made = generate_images(pipeline, prompts, seeds)
-    placement = place_by_nature(scene, scenery, SIDE, SIDE)
-    return put_into_place(list(map(Image.fromarray, made)), placement, scenery, (SIDE, SIDE), seed)
+    images = list(map(Image.fromarray, made))
+    if scenery is None:
+        return put_together(images, place_things(scene, SIDE, SIDE), (SIDE, SIDE))
+    return put_into_place(images, place_by_nature(scene, SIDE, SIDE), scenery, (SIDE, SIDE), seed)
 
 
 def cut_windows(image: Image.Image) -> list[Image.Image]:

@@ -107,11 +107,11 @@ def _plan_joining(
     scene: Scene, size: tuple[int, int], *, in_place: bool
 ) -> Callable[[Sequence[Image.Image], int], Image.Image]:
     """What makes one image of those of the things and of the seed."""
-    if not in_place:
+    scenery = choose_scenery(scene) if in_place else None
+    if scenery is None:
         spots = place_things(scene, *size)
         return lambda images, seed: put_together(images, spots, size)
-    scenery = choose_scenery(scene)
-    placement = place_by_nature(scene, scenery, *size)
+    placement = place_by_nature(scene, *size)
     return lambda images, seed: put_into_place(images, placement, scenery, size, seed)
 
 

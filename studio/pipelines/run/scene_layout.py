@@ -60,9 +60,9 @@ def place_things(scene: Scene, width: int, height: int) -> tuple[Spot, ...]:
     return tuple(spot for row in placed for spot in row)
 
 
-def place_by_nature(scene: Scene, scenery: Scenery | None, width: int, height: int) -> Placement:
-    """As `place_things`, each thing as large beside the others as things of its kind are, and what flies above what
-    stands."""
+def place_by_nature(scene: Scene, width: int, height: int) -> Placement:
+    """As `place_things` for a scene in a place: each thing as large beside the others as things of its kind are, what
+    flies above what stands."""
     names = tuple(thing.name for thing in scene.things)
     footings = tuple(map(get_footing, names))
     scales = [thing.scale * size for thing, size in zip(scene.things, get_relative_sizes(names), strict=True)]
@@ -73,8 +73,7 @@ def place_by_nature(scene: Scene, scenery: Scenery | None, width: int, height: i
             scale * (_FAR_UP if footing is Footing.FLIES else 1)
             for scale, footing in zip(scales, footings, strict=True)
         ]
-    room = (_HIGH, _SINK) if scenery is not None else (1.0, 0.5)
-    placed = _place_rows([[scales[number] for number in row] for row in rows], width, height, *room)
+    placed = _place_rows([[scales[number] for number in row] for row in rows], width, height, _HIGH, _SINK)
     spots = {
         number: spot for row, made in zip(rows, placed, strict=True) for number, spot in zip(row, made, strict=True)
     }
@@ -103,42 +102,34 @@ def put_together(images: Sequence[Image.Image], spots: Sequence[Spot], size: tup
 
 
 def put_into_place(
-    images: Sequence[Image.Image], placement: Placement, scenery: Scenery | None, size: tuple[int, int], seed: int
+    images: Sequence[Image.Image], placement: Placement, scenery: Scenery, size: tuple[int, int], seed: int
 ) -> Image.Image:
     """One RGB image of `size` (width, height): the things of `images` cut out of their plain grounds and put into a
-    place, or where there is none on the ground that most of them have, with shadows below what stands."""
+    place, with shadows below what stands."""
     import numpy as np
 
-    if scenery is not None:
-        whole = paint_scenery(scenery, size, placement.horizon, seed)
-    else:
-        grounds = np.stack([find_ground(np.asarray(image.convert("RGB"), np.float32)) for image in images])
-        whole = np.broadcast_to(_choose_common(grounds), (size[1], size[0], 3)).astype(np.float32)
-    has_ground = scenery is None or scenery.ground is not None
+    whole = paint_scenery(scenery, size, placement.horizon, seed)
     for image, spot, footing in zip(images, placement.spots, placement.footings, strict=True):
         cutout = cut_out(image, spot.side)
-        stands = has_ground and footing is Footing.STANDS
-        if scenery is not None and scenery.is_water:
-            _put_into_water(whole, cutout, spot, footing)
-        elif stands or (has_ground and scenery is not None and footing is Footing.SWIMS):
-            _put_on_ground(whole, cutout, spot)
-        else:
+        if scenery.ground is None or footing not in (Footing.STANDS, Footing.SWIMS):
             put_on(whole, cutout, spot.left, spot.top)
+        elif scenery.is_water:
+            put_on(whole, sink(cutout), spot.left, _find_top(cutout, spot))
+        else:
+            _put_on_ground(whole, cutout, spot)
     return Image.fromarray(np.clip(whole, 0, 255).round().astype(np.uint8))
 
 
 def _put_on_ground(whole: np.ndarray, cutout: Cutout, spot: Spot) -> None:
     left, _, right, bottom = cutout.box
-    top = spot.top + round(_FOOT * spot.side) - bottom
+    top = _find_top(cutout, spot)
     shade_ground(whole, spot.left + (left + right) / 2, top + bottom, right - left)
     put_on(whole, cutout, spot.left, top)
 
 
-def _put_into_water(whole: np.ndarray, cutout: Cutout, spot: Spot, footing: Footing) -> None:
-    if footing in (Footing.STANDS, Footing.SWIMS):
-        put_on(whole, sink(cutout), spot.left, spot.top + round(_FOOT * spot.side) - cutout.box[3])
-    else:
-        put_on(whole, cutout, spot.left, spot.top)
+def _find_top(cutout: Cutout, spot: Spot) -> int:
+    """How high the square of a cutout begins, so that its foot stands where that of each thing does."""
+    return spot.top + round(_FOOT * spot.side) - cutout.box[3]
 
 
 def _all_fly(numbers: Sequence[int], footings: Sequence[Footing]) -> bool:

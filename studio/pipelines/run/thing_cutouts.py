@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _RIM = 0.03  # of the side: what of an image is taken for its ground
 _GROUND, _NEAR = 6.0, 24.0  # of 255: how far a pixel of the ground is from its colour, and one that is partly ground
 _EDGE = 0.014  # of the side: how far colours of the ground reach into those of the thing
+_SPECK = 0.004  # of an image: what is smaller is a stain of its ground
 _THIN = 0.05  # of a thing: what has less of it has no colour of its own
 _SHADOW, _SHADOW_HIGH = 0.34, 0.055  # how dark; half the height, as a share of the thing's width
 _DEPTH = 0.1  # of its height: how far what floats lies in the water
@@ -58,7 +59,7 @@ def cut_out(image: Image.Image, side: int) -> Cutout:
 
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
     ground = find_ground(pixels)
-    shares = 1 - find_ground_share(pixels, ground)[..., 0]
+    shares = _drop_specks(1 - find_ground_share(pixels, ground)[..., 0])
     inside = np.asarray(ndimage.binary_erosion(shares > 0.5, iterations=max(1, round(_EDGE * len(pixels)))), bool)
     if inside.any():
         nearest: Any = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
@@ -103,6 +104,16 @@ def sink(cutout: Cutout) -> Cutout:
     rows = np.arange(len(cutout.shares), dtype=np.float32)[:, None, None]
     seen = np.clip((bottom - rows) / deep, 0, 1)
     return Cutout(cutout.colours * seen, cutout.shares * seen, cutout.box)
+
+
+def _drop_specks(shares: np.ndarray) -> np.ndarray:
+    """`shares` (height, width) without the pieces that hang together with nothing and are smaller than any thing."""
+    import numpy as np
+    from scipy import ndimage
+
+    pieces, _ = ndimage.label(shares > 0)  # pyright: ignore[reportGeneralTypeIssues] - a pair where no output is given
+    sizes = np.bincount(pieces.ravel())
+    return np.where((sizes < _SPECK * shares.size)[pieces], 0, shares)
 
 
 def _resize(colours: np.ndarray, shares: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
