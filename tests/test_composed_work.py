@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import DEADLINE, FAKE_MODEL, FakeBackend, open_engine, wait_until_final
+from page_studio import build_real_page
 
 from studio.cluster.replica import ReplicaContext
 from studio.cluster.wire import Order
@@ -99,6 +101,18 @@ def test_the_time_of_an_image_is_that_of_the_things_it_will_have(tmp_path: Path)
     assert three is not None
     assert one == pytest.approx(three / 3)
     engine.close()
+
+
+def test_the_form_asks_again_what_an_image_takes_when_the_prompt_is_left(tmp_path: Path) -> None:
+    page: Any = build_real_page(tmp_path).get_config_file()
+    prompt = next(one["id"] for one in page["components"] if one["props"].get("elem_id") == "prompt")
+    left = [each for each in page["dependencies"] if [prompt, "blur"] in [list(target) for target in each["targets"]]]
+    boxes = {
+        one["id"] for one in page["components"] if one["props"].get("elem_id") in ("compose", "enlarge", "scenery")
+    }
+    assert len(boxes) == 3
+    asked = {target[0] for each in left for target in each["targets"] if target[1] == "change"}
+    assert len(boxes & asked) == 2  # scenery takes no time
 
 
 def test_the_model_that_ships_counts_the_things_that_it_will_make(tmp_path: Path) -> None:

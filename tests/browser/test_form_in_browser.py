@@ -164,3 +164,15 @@ def test_the_common_case_is_seen_without_scrolling_on_a_laptop(opener: Opener) -
         box = page.locator(f"#{name}").bounding_box()
         assert box is not None
         assert box["y"] + box["height"] <= 900, name
+
+
+def test_the_boxes_below_the_size_have_a_line_each_or_share_one(opener: Opener) -> None:
+    page = opener.open_window(opener.share()).open()
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        labels = page.locator(".result-fields label")
+        expect(labels).to_have_count(3)
+        heights = [box["height"] for label in labels.all() if (box := label.bounding_box())]
+        assert len(heights) == 3
+        assert max(heights) < 1.5 * min(heights)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
