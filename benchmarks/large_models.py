@@ -10,7 +10,9 @@ They are made once, with random weights, in the folder that EASEL_BENCH_DIR name
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,7 +44,10 @@ class Studio:
     def draw(self, model: str) -> dict[str, Any]:
         """The job of one image in two steps, when it has ended."""
         body = {"model": model, "prompt": "a red apple", "seed": 1, "steps": 2, "guidance_scale": 1.0}
-        return ask_api(self.url, "create?wait=true", body | {"width": SIDE, "height": SIDE})
+        try:
+            return ask_api(self.url, "create?wait=true", body | {"width": SIDE, "height": SIDE})
+        except urllib.error.HTTPError as error:  # the job failed: the answer says why
+            return {"status": "failed", "error": json.load(error)["error"]}
 
     def measure_resident(self) -> tuple[int, float]:
         """The number of loaded models, and GiB of their weights."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import struct
 from pathlib import Path
@@ -19,7 +20,8 @@ from studio.pipelines.catalog import gguf_headers
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.gguf_headers import read_gguf_header
-from studio.pipelines.families import _components, _parts, _quantised
+from studio.pipelines.families import _components, _parts, _quantised, sd15
+from tests.tiny_models import make_tiny_sd15
 
 OPTIONS = LoadOptions(device="cpu", dtype="float32")
 _BYTES = {"F32": 4, "F16": 2, "F8_E4M3": 1, "U8": 1}
@@ -378,3 +380,21 @@ def test_shipped_configs_build_parts_of_the_published_size(part: tuple[str, str,
             cls = getattr(diffusers, class_name)
             model = cls.from_config(cls.load_config(path))
     assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(SIZES[part], abs=0.1)
+
+
+@pytest.mark.torch
+def test_a_folder_quantised_with_a_package_that_is_missing_names_it_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_tiny_sd15(tmp_path / "tiny")
+    config = folder / "unet" / "config.json"
+    settings = {**json.loads(config.read_text()), "quantization_config": {"quant_method": "bitsandbytes_4bit"}}
+    config.write_text(json.dumps(settings))
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"nothing that could be read")
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else find_spec(name, *rest)
+    )
+    weight = WeightFile(name="tiny", kind=WeightKind.CHECKPOINT, path=folder, bytes=1, family="sd15")
+    with pytest.raises(ModelBroken, match="The unet of tiny is quantised with bitsandbytes, which is not installed"):
+        sd15.PIPELINE.load(weight, LoadOptions(device="cpu", dtype="float32"))
