@@ -72,7 +72,7 @@ def _start_studio(budget_gb: float, precision: str) -> Iterator[Studio]:
     settings |= {"accelerator": "none", "warm_up": "0", "metrics": "1"}
     models = get_folder() / "models"
     with (
-        start_studio_process(models_dir=str(models), default_model=MODEL, **settings) as (url, pid),
+        start_studio_process(None, models_dir=str(models), default_model=MODEL, **settings) as (url, pid),
         watch_memory(pid) as watch,
     ):
         yield Studio(url, pid, watch)
