@@ -68,6 +68,11 @@ def test_what_the_entry_needs_is_loaded_once_one_can_type_and_what_is_loaded_lat
     assert "src=" not in head, "the browser would fetch it at once"
 
 
+def test_what_fills_the_fields_of_the_first_tab_comes_with_the_modules() -> None:
+    """A prompt that is left before its tools are there would get no advice."""
+    assert {"prompts/prompt_tools.js", "result/recent_strip.js"} <= set(make_assets().find_imports("main.js"))
+
+
 def test_a_value_cannot_end_the_script(folder: Path) -> None:
     head = PageAssets(folder).render_head(theme="</script><script>alert(1)</script>", forms=[], styles="")
     assert head.count("</script>") == 1

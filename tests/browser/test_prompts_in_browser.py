@@ -6,14 +6,13 @@ import dataclasses
 import io
 import json
 import re
-import time
 
 import pytest
 from chat_server import run_chat_server, stall, stream_text
 from fakes import DEADLINE, FAKE_MODEL
 from opening import Opener
 from PIL import Image
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
 from studio.core.model import Look
 from studio.core.request import GenerationRequest
@@ -311,14 +310,7 @@ def test_recipes_are_run_merged_imported_and_deleted_on_their_tab(opener: Opener
 
 
 def test_advice_comes_without_asking_and_goes_with_the_switch(opener: Opener) -> None:
-    window = opener.open_window(opener.share(ANIME, PHOTO, default_model="anime"))
-
-    def answer_late(route: Route) -> None:
-        time.sleep(1)  # the page counts as up only when the tools are there
-        route.continue_()
-
-    window.page.route("**/prompt_tools.js", answer_late)
-    page = window.open()
+    page = opener.open_window(opener.share(ANIME, PHOTO, default_model="anime")).open()
     prompt = page.locator("#prompt textarea")
     prompt.press_sequentially("a photo of a cat")
     prompt.blur()
