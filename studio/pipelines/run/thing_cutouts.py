@@ -111,9 +111,10 @@ def _drop_specks(shares: np.ndarray) -> np.ndarray:
     import numpy as np
     from scipy import ndimage
 
-    pieces, _ = ndimage.label(shares > 0)  # pyright: ignore[reportGeneralTypeIssues] - a pair where no output is given
+    labelled: Any = ndimage.label(shares > 0)
+    pieces = np.asarray(labelled[0], np.int64)
     sizes = np.bincount(pieces.ravel())
-    return np.where((sizes < _SPECK * shares.size)[pieces], 0, shares)
+    return np.where(sizes[pieces] < _SPECK * shares.size, 0, shares)
 
 
 def _resize(colours: np.ndarray, shares: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
