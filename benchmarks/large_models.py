@@ -4,7 +4,8 @@ or two of them: what the process holds at most, and that nothing dies at the edg
     python -m benchmarks large_models
 
 They are made once, with random weights, in the folder that EASEL_BENCH_DIR names; EASEL_BENCH_CASES names the cases,
-"load,one,two,edge,full" by default. A studio that holds more than 18 GB is ended.
+"load,small,one,two,edge,full" by
+default. A studio that holds more than 18 GB is ended.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def rows() -> Iterator[Row]:
     build_checkpoint(models / MODEL)
     build_sdxl_file(models / f"{SDXL}.safetensors")
     build_sd3_folder(models / SD3)
-    cases = {"load": _load_alone, "one": _hold_one, "two": _hold_two, "edge": _pass_limit, "full": _fill_memory}
+    cases = {"load": _load_alone, "small": _keep_small, "one": _hold_one, "two": _hold_two}
+    cases |= {"edge": _pass_limit, "full": _fill_memory}
     for name in os.environ.get("EASEL_BENCH_CASES", ",".join(cases)).split(","):
         yield from cases[name]()
 
@@ -88,6 +90,16 @@ def _load_alone() -> Iterator[Row]:
         extra = peak - held - BASE_GB - WORK_GB
         yield Row("SDXL's size in 32 bits: peak beyond weights, empty process and work", extra, 0.5, " GiB", note)
         yield _count_failures("images of SDXL's size in 32 bits that failed", [job])
+
+
+def _keep_small() -> Iterator[Row]:
+    """A limit below what a model weighs in 32 bits and above what it weighs with its denoiser in 16."""
+    with _start_studio(10, "auto") as studio:
+        job = studio.draw(SDXL)
+        peak = studio.watch.take_peak() / GIB
+        note = f"peak {peak:.1f} GiB, weights {studio.measure_resident()[1]:.1f} GiB, limit 10 GiB"
+        yield Row("weights kept in 16 bits: peak beyond limit", peak - 10 - BASE_GB - WORK_GB, 0.1, " GiB", note)
+        yield _count_failures("images from weights kept in 16 bits that failed", [job])
 
 
 def _hold_one() -> Iterator[Row]:

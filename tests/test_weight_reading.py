@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from studio.core.request import LoraUse
-from studio.core.weight_reading import disable_mapping, widen_weights
+from studio.core.weight_reading import convert_weights, disable_mapping
 from studio.core.weights import WeightFile, WeightKind
 from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
 from tests.test_lora import make_lora
@@ -109,7 +109,7 @@ def test_a_vae_written_over_under_its_name_and_size_is_the_new_one(tmp_path) -> 
     assert draw(backend, settings, vae="vae")[0] != before
 
 
-def test_narrow_weights_are_widened_as_they_are_read_and_the_rest_stays(tmp_path) -> None:
+def test_weights_in_16_bits_are_converted_as_they_are_read_and_the_rest_stays(tmp_path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -123,7 +123,7 @@ def test_narrow_weights_are_widened_as_they_are_read_and_the_rest_stays(tmp_path
     }
     save_file(tensors, tmp_path / "all.safetensors")
     disable_mapping()
-    with widen_weights(torch.float32):
+    with convert_weights(torch.float32):
         found = load_file(tmp_path / "all.safetensors")
     assert {name: tensor.dtype for name, tensor in found.items()} == {
         "half": torch.float32,
@@ -133,8 +133,13 @@ def test_narrow_weights_are_widened_as_they_are_read_and_the_rest_stays(tmp_path
         "count": torch.int64,
     }
     assert torch.equal(found["half"], tensors["half"].float())
-    with widen_weights(torch.bfloat16):
-        assert load_file(tmp_path / "all.safetensors")["half"].dtype is torch.float16, "as wide already"
+    with convert_weights(torch.bfloat16):
+        found = load_file(tmp_path / "all.safetensors")
+    assert [found[name].dtype for name in ("half", "brain", "single")] == [
+        torch.bfloat16,
+        torch.bfloat16,
+        torch.float32,
+    ]
     assert load_file(tmp_path / "all.safetensors").keys() == tensors.keys()
 
 
@@ -143,11 +148,12 @@ _LOAD = """
     from contextlib import nullcontext
     import torch
     from diffusers import AutoencoderKL
-    from studio.core.weight_reading import disable_mapping, widen_weights
+    from studio.core.weight_reading import disable_mapping, convert_weights
     from studio.pipelines.device_memory import measure_peak
     disable_mapping()
     peaks = []
-    with measure_peak("cpu", peaks.append), widen_weights(torch.float32) if sys.argv[2] == "widened" else nullcontext():
+    way = convert_weights(torch.float32) if sys.argv[2] == "converted" else nullcontext()
+    with measure_peak("cpu", peaks.append), way:
         model = AutoencoderKL.from_pretrained(sys.argv[1], torch_dtype=torch.float32)
     assert all(weight.dtype is torch.float32 for weight in model.parameters())
     print(*peaks)
@@ -164,7 +170,7 @@ def test_a_file_in_16_bits_is_not_in_memory_beside_the_model_that_runs_in_32(tmp
     assert size > 64 * 2**20
     model.to(torch.float16).save_pretrained(tmp_path)
     peaks = {}
-    for way in ("widened", "as diffusers does"):
+    for way in ("converted", "as diffusers does"):
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(_LOAD), str(tmp_path), way],
             capture_output=True,
@@ -176,7 +182,7 @@ def test_a_file_in_16_bits_is_not_in_memory_beside_the_model_that_runs_in_32(tmp
         if not done.stdout.strip():
             pytest.skip("this system cannot measure the memory of a block")
         peaks[way] = int(done.stdout)
-    assert peaks["as diffusers does"] - peaks["widened"] > 0.7 * size
+    assert peaks["as diffusers does"] - peaks["converted"] > 0.7 * size
 
 
 def test_the_catalog_looks_again_at_a_file_that_changed(tmp_path) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 _BACKEND = "pread"
 _AVERAGES = "model_ema."  # a second UNet in files that training goes on from, which diffusers leaves aside
 
-_width: ContextVar[Any] = ContextVar("the number format that weights are widened to", default=None)
+_width: ContextVar[Any] = ContextVar("the number format that weights are converted to", default=None)
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -60,10 +60,10 @@ def use_lowercase_ending(path: Path) -> Generator[Path]:
 
 
 @contextmanager
-def widen_weights(dtype: Any) -> Generator[None]:
-    """Within the block diffusers gets the 16-bit weights of a file in the torch dtype `dtype`, where that is wider,
-    widened one by one as they are read. Left to itself it reads the whole file first, and holds both until the model is
-    built: one and a half times the memory that the model takes."""
+def convert_weights(dtype: Any) -> Generator[None]:
+    """Within the block diffusers gets the 16-bit weights of a file in the torch dtype `dtype`, converted one by one as
+    they are read. Left to itself it reads the whole file first, and holds both until the model is built: up to twice
+    the memory that the model takes. Weights in 32 bits are left to it, as some layers keep them."""
     token = _width.set(dtype)
     try:
         yield
@@ -84,7 +84,7 @@ def disable_mapping() -> None:
 
 
 class _UnmappedOpener:
-    """safetensors' safe_open with the backend that does not map, widening where `widen_weights` asks for it."""
+    """safetensors' safe_open with the backend that does not map, converting where `convert_weights` asks for it."""
 
     def __init__(self, opener: Any) -> None:
         self._opener = opener
@@ -93,17 +93,17 @@ class _UnmappedOpener:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         file = self._opener(*args, **{**kwargs, "backend": _BACKEND})
         dtype = _width.get()
-        return file if dtype is None else _WideningFile(file, dtype)
+        return file if dtype is None else _ConvertingFile(file, dtype)
 
 
-class _WideningFile:
-    """An open file whose tensors, where all are asked for at once, come in `dtype` if they are narrower."""
+class _ConvertingFile:
+    """An open file whose tensors in 16 bits, where all are asked for at once, come in `dtype`."""
 
     def __init__(self, file: Any, dtype: Any) -> None:
         self._file = file
         self._dtype = dtype
 
-    def __enter__(self) -> _WideningFile:
+    def __enter__(self) -> _ConvertingFile:
         self._file.__enter__()
         return self
 
@@ -118,8 +118,8 @@ class _WideningFile:
     def get_tensors(self) -> dict[str, Any]:
         """The file's tensors by name, without averages of a training."""
         names = [name for name in self._file.keys() if not name.startswith(_AVERAGES)]  # noqa: SIM118 - not iterable
-        return {name: self._widen(self._file.get_tensor(name)) for name in names}
+        return {name: self._convert(self._file.get_tensor(name)) for name in names}
 
-    def _widen(self, tensor: Any) -> Any:
-        is_narrower = tensor.is_floating_point() and 2 <= tensor.itemsize < self._dtype.itemsize
-        return tensor.to(self._dtype) if is_narrower else tensor
+    def _convert(self, tensor: Any) -> Any:
+        is_in_16_bits = tensor.is_floating_point() and tensor.itemsize == 2
+        return tensor.to(self._dtype) if is_in_16_bits else tensor

@@ -233,6 +233,7 @@ class PipelineRegistry:
                 pipe = load()
             held = ResidentPipeline(key, title, pipe, device_memory.count_weight_bytes(pipe), notices=tuple(notices))
             failed.pop_all()
+        device_memory.release_memory()  # what loading worked with, which the C library would keep
         with self._lock:
             self._held[key] = held
         return held

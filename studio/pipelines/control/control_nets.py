@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.core.family_facts import ControlFacts
 from studio.core.ports import JobContext, LoadOptions
-from studio.core.weight_reading import disable_mapping, read_tensors, use_lowercase_ending, widen_weights
+from studio.core.weight_reading import convert_weights, disable_mapping, read_tensors, use_lowercase_ending
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.file_stamps import read_stamp
@@ -69,7 +69,7 @@ def load_control_network(file: WeightFile, options: LoadOptions, facts: ControlF
 
     disable_mapping()
     dtype = getattr(torch, options.dtype)
-    with translate_load_errors(file), widen_weights(dtype):
+    with translate_load_errors(file), convert_weights(dtype):
         module = _load_folder(file, dtype) if file.is_folder else _load_single_file(file, dtype, facts)
         return module.to(options.device).eval()
 

@@ -12,7 +12,7 @@ from studio.core.ports import Annotators, LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest, LoraUse
 from studio.core.request_choices import RegionMode
 from studio.core.settings import AUTOMATIC_PRECISIONS
-from studio.core.weight_reading import disable_mapping, widen_weights
+from studio.core.weight_reading import convert_weights, disable_mapping
 from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.accelerate.small_weights import EXACT_STORAGES, STORAGE, choose_read_options, keep_weights_small
 from studio.pipelines.catalog.file_headers import read_header
@@ -224,7 +224,7 @@ def load_checkpoint(spec: PipelineSpec, weight: WeightFile, options: LoadOptions
 
     disable_mapping()
     read = choose_read_options(options)
-    with translate_load_errors(weight), widen_weights(getattr(torch, read.dtype)):
+    with translate_load_errors(weight), convert_weights(getattr(torch, read.dtype)):
         pipe = spec.load(weight, read)
         if not weight.is_folder:
             report_unused_weights(weight.name, weight.header or read_header(weight.path), pipe)
