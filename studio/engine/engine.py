@@ -146,8 +146,7 @@ class Engine(Gallery):
         self._runner = JobRunner(tools, self._requeue, self._list_waiting_jobs)
         self._dispatch = Dispatcher(self._runner.run, self._timings, self._models.collect_lane_threads())
         self._absence = AbandonmentTimer(grace, self._stop_abandoned)
-        self._lock = threading.RLock()
-        self._job_registry = JobRegistry()
+        self._lock, self._job_registry = threading.RLock(), JobRegistry()
         self.passes = PassesForOthers(
             settings, self._models, moderation, self.usage, self._job_registry, self._dispatch
         )
