@@ -121,9 +121,8 @@ class Engine(Gallery):
         )
         self._feed = AssetFeed(outputs, self.asset_library, moderation)
         self._database, self._models = database, Models(backends)
-        self._owner = ProcessLock(root)
-        self._journal = Journal(database, self._owner)
         self._saver, self._previews = Saver(self._outputs), Previews()
+        self._open_queue(database, root)
         self._open_user_data(database, settings.folder)
         self._open_sweepers(database, root)
         self._admission = Admission(self._models, self._images, lookups.find_successor, self.wildcards)
@@ -163,6 +162,11 @@ class Engine(Gallery):
 
     def _make_context(self, job: Job, estimate: float | None) -> RunContext:
         return RunContext(job, self._previews, self._images, self._lookups.key, self._timings, estimate=estimate)
+
+    def _open_queue(self, database: Database, root: Path) -> None:
+        """The journal, and who may write it."""
+        self._owner = ProcessLock(root)
+        self._journal = Journal(database, self._owner)
 
     def _open_user_data(self, database: Database, folder: Path) -> None:
         """What users have besides images: money, lists and tokens of their own."""
