@@ -126,10 +126,22 @@ def test_each_thing_gets_a_prompt_of_its_own(prompt: str, expected: list[str]) -
         "without a cat, a dog",
         "both cats",
         "a cat and a dog, " + "soft light, " * 400,
+        "a cat and two " + "(" * 21 + ")" * 21 + " dogs",
     ],
 )
 def test_what_is_no_list_of_known_things_is_left_alone(prompt: str) -> None:
     assert read_scene(prompt, VOCABULARY) is None
+
+
+def test_twenty_brackets_around_each_other_are_read() -> None:
+    scene = read_scene("a cat and two " + "(" * 20 + ")" * 20 + " dogs", VOCABULARY)
+    assert scene is not None
+    assert [thing.prompt for thing in scene.things] == ["a cat", "a dog", "a dog"]
+
+
+def test_a_prompt_that_was_read_is_not_read_again() -> None:
+    prompt = "a cat and a dog, " + "'" * 3000
+    assert read_scene(prompt, VOCABULARY) is read_scene(prompt, VOCABULARY) is not None
 
 
 @pytest.mark.parametrize(

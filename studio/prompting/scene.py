@@ -30,6 +30,7 @@ _UNCLEAR = frozenset(  # before a name: how many there are is not said, more tha
     "ninety dozen dozens hundred hundreds thousand thousands million millions x × - −".split()
 )
 _PUNCTUATION = "():.!?"  # leaves the words around it as they are
+_DEEPEST = 20  # brackets around each other: more say nothing that a weight would not, and would take long to drop
 _EMPTY_BRACKETS = re.compile(r"\(\s*(?::\s*[-+]?[\d.]+\s*)?\)")
 _IRREGULAR = {
     "mouse": "mice",
@@ -83,10 +84,10 @@ class Scene:
         return tuple(thing for group in self.groups for thing in group)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
     """What a model knows: the names of things, and the words for places, each with the words for the ground that stands
-    for it ("in the sea": "on a blue background")."""
+    for it ("in the sea": "on a blue background"). Equal to itself alone, so that scenes are kept by it."""
 
     names: frozenset[str]
     places: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -97,6 +98,7 @@ class Vocabulary:
         return _build_phrases(self)
 
 
+@functools.lru_cache(maxsize=256)  # the cells of a grid, and each look at a request, read the same prompt
 def read_scene(prompt: str, vocabulary: Vocabulary) -> Scene | None:
     """The scene that `prompt` asks for; None where it has no more than one thing and no place, more than MAX_THINGS, or
     anything that is not understood."""
@@ -352,6 +354,8 @@ def _split_tokens(prompt: str) -> list[_Token]:
     for match in _TOKEN.finditer(prompt):
         text = match.group()
         depth += text == "("
+        if depth > _DEEPEST:
+            raise _NotUnderstoodError
         tokens.append(_Token(text, match.start(), match.end(), depth))
         depth -= text == ")"
     if depth:
