@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dialect_studio import DRAWING, serve_dialects
 from fakes import DEADLINE, FAKE_MODEL, FakeBackend, open_engine, wait_until_final
 from page_studio import build_real_page
 
@@ -78,6 +80,31 @@ def test_each_cell_of_a_grid_counts_its_own_things(tmp_path: Path) -> None:
     assert backend.entered.acquire(timeout=DEADLINE)
     backend.release(100)
     engine.close()
+
+
+def test_things_count_whatever_program_asks_for_them(tmp_path: Path) -> None:
+    nine = " and ".join(["a cat"] * 9)
+    five = " and ".join(["a cat"] * 5)
+    model = dataclasses.replace(DRAWING, sampling=dataclasses.replace(DRAWING.sampling, compose=True, scenery=True))
+    with serve_dialects(tmp_path, backend=ComposingBackend(model), users=True, images_per_day=5) as served:
+        ann, bob = served.open_client("ann"), served.open_client("bob")
+        native = {"model": "fake", "compose": True, "scenery": True}
+        for path, body in (
+            ("/api/image-studio/create", native | {"prompt": nine}),
+            ("/api/image-studio/create", native | {"prompt": five, "count": 2, "batch_size": 2}),
+            ("/sdapi/v1/txt2img", {"prompt": nine}),
+            ("/sdapi/v1/txt2img", {"prompt": five, "batch_size": 8}),
+            ("/v1/images/generations", {"model": "fake", "prompt": nine}),
+        ):
+            answer = ann.post(path, json=body)
+            assert answer.status_code == 429, (path, answer.text)
+            assert "Each thing of a composed image counts." in answer.text, path
+        assert served.backend.seen == []
+        assert ann.post("/sdapi/v1/txt2img", json={"prompt": five}).status_code == 200
+        assert served.studio.engine.usage.count_images_today("ann") == 5
+        assert ann.post("/v1/images/generations", json={"model": "fake", "prompt": "a cat"}).status_code == 429
+        assert bob.post("/v1/images/generations", json={"model": "fake", "prompt": five}).status_code == 200
+        assert served.studio.engine.usage.count_images_today("bob") == 5
 
 
 def test_a_pass_for_another_studio_counts_its_things(tmp_path: Path) -> None:
