@@ -61,6 +61,21 @@ def test_things_that_are_yet_to_come_count_too(tmp_path: Path) -> None:
     engine.close()
 
 
+def test_things_of_a_stopped_job_are_not_counted(tmp_path: Path) -> None:
+    backend = ComposingBackend(held=True)
+    engine = open_engine(tmp_path, backend)
+    user = limit_images(3)
+    job = engine.submit(ASKED, user)
+    assert backend.entered.acquire(timeout=DEADLINE)
+    engine.cancel(job.id, user)
+    backend.release(100)
+    wait_until_final(job)
+    assert engine.usage.count_images_today("ann") == 0
+    wait_until_final(engine.submit(ASKED, user))
+    assert engine.usage.count_images_today("ann") == 3
+    engine.close()
+
+
 def test_a_waiting_job_counts_its_things_after_a_restart(tmp_path: Path) -> None:
     first = open_engine(tmp_path, ComposingBackend(held=True))
     job = first.submit(ASKED.replace(count=2), LOCAL_USER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -12,8 +13,8 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from dialect_studio import encode, make_backend, make_png, serve_dialects
-from fakes import draw_fake_image
+from dialect_studio import DRAWING, encode, make_backend, make_png, serve_dialects
+from fakes import FakeBackend, draw_fake_image
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
@@ -21,6 +22,7 @@ from serving import RunningStudio, wait_until
 
 from studio.api.dialects.mcp import endpoint
 from studio.core.events import Status
+from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER
 from studio.engine.api_tokens import TokenScope
@@ -199,6 +201,25 @@ def test_a_call_that_is_given_up_stops_its_job(tmp_path: Path) -> None:
         wait_until(lambda: job.stop_reason is not None)
         served.backend.release(10)
         wait_until(lambda: served.studio.engine.job(job.id, LOCAL_USER).snapshot.status is Status.CANCELLED)
+
+
+def test_things_of_a_composed_image_count_for_an_assistant(tmp_path: Path) -> None:
+    class ComposingBackend(FakeBackend):
+        def count_generations(self, request: GenerationRequest) -> int:
+            return 9 if request.compose else 1
+
+    model = dataclasses.replace(DRAWING, sampling=dataclasses.replace(DRAWING.sampling, compose=True, scenery=True))
+    with serve_dialects(tmp_path, backend=ComposingBackend(model), users=True, images_per_day=9) as served:
+        tokens = served.studio.engine.tokens
+        ann, bob = (tokens.create(name, "assistant", TokenScope.GENERATE) for name in ("ann", "bob"))
+        refused = call(served, "generate_image", ann, prompt="nine cats", count=2)
+        assert refused.is_error
+        assert "this would be 18. Each thing" in str(refused.structured_content)
+        assert served.backend.seen == []
+        for token, name in ((ann, "ann"), (bob, "bob")):
+            assert not call(served, "generate_image", token, prompt="nine cats").is_error
+            wait_until(lambda name=name: served.studio.engine.usage.count_images_today(name) == 9)
+        assert call(served, "generate_image", ann, prompt="nine cats").is_error
 
 
 def test_a_token_sees_its_own_jobs_only(tmp_path: Path) -> None:
