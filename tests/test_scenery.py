@@ -54,6 +54,12 @@ def compose(prompt: str, seed: int = 1, side: int = 128, ground: tuple[int, int,
     return np.asarray(put_into_place(images, placement, scenery, (side, side), seed), float)
 
 
+def test_there_is_no_ground_behind_things_that_are_all_high_up() -> None:
+    placement = place("a rocket and a crescent moon at night")
+    assert max(spot.top + spot.side for spot in placement.spots) <= placement.horizon < 256
+    assert place("a cat at night").horizon < placement.horizon
+
+
 def test_every_place_that_the_model_knows_has_a_look() -> None:
     assert VOCABULARY is not None
     for words in VOCABULARY.places:

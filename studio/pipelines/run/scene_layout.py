@@ -31,6 +31,7 @@ _HIGH = 0.84  # of the height: what things in a place take at most
 _SINK = 0.62  # of the room above and below them that is above
 _FAR_UP = 0.75  # times as large as they are: what hangs in the air above other things
 _HORIZON, _HIGHEST, _LOWEST = 0.4, 0.3, 0.72  # above their feet, in sides of the farthest; from the top, in heights
+_BELOW_FLIERS = 0.86  # the horizon where all things are high up, from the top, in heights
 _FOOT = 0.95  # of the side of its square: where the foot of a thing stands
 
 
@@ -81,6 +82,8 @@ def place_by_nature(scene: Scene, width: int, height: int) -> Placement:
     feet = max(spots[number].top + spots[number].side for number in standing)
     horizon = feet - _HORIZON * max(spots[number].side for number in standing)
     horizon = min(max(horizon, _HIGHEST * height), _LOWEST * height)
+    if _all_fly(standing, footings):  # no ground behind what is in the sky
+        horizon = _BELOW_FLIERS * height
     return Placement(tuple(spots[number] for number in range(len(names))), footings, round(horizon))
 
 
