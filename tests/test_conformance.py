@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
-from dialect_studio import serve_dialects
+from dialect_studio import make_backend, serve_dialects
 from whole_studio import serve_whole_studio
 
 from studio.engine.api_tokens import TokenScope
@@ -58,7 +59,10 @@ def test_the_whole_studio_passes_all_checks_of_every_api(tmp_path: Path, capsys:
 
 def test_users_pass_with_a_token_what_needs_no_real_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree("models/controlnet/embedded-edges", tmp_path / "models" / "controlnet" / "edges")
-    with serve_dialects(tmp_path, users=True) as served:
+    backend = make_backend()
+    # An image that is to be interrupted must not be there before the interruption.
+    backend.fail = lambda request, step: time.sleep(0.5) if (request.steps or 0) >= 1000 else None
+    with serve_dialects(tmp_path, users=True, backend=backend) as served:
         token = served.studio.engine.tokens.create("ann", "conformance", TokenScope.GENERATE)
         assert conformance.main([served.url, "--token", token]) == 1
     told = capsys.readouterr().out

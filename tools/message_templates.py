@@ -65,6 +65,7 @@ COST_LINES = (
 """The line below Generate (cost_line.format_estimate)."""
 _ROOT = "StudioError"
 _FUNCTIONS = {  # which of their arguments are shown
+    "add_load_notice": slice(1),
     "add_notice": slice(1),
     "report_loading": slice(1),
     "show_info": slice(2),
