@@ -135,3 +135,8 @@ def compute_digest(network: Any, is_stopped: Callable[[], bool] = lambda: False)
 def name_shapes(shapes: Shapes) -> str:
     """Shapes as a key of measurements."""
     return ",".join("x".join(map(str, shape)) for shape in shapes)
+
+
+def read_shapes(name: str) -> Shapes:
+    """The shapes that `name_shapes` made `name` of."""
+    return tuple(tuple(map(int, filter(None, shape.split("x")))) for shape in name.split(","))

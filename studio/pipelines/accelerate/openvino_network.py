@@ -74,6 +74,21 @@ class CompiledNetwork:
             found = self._request.get_output_tensor(0).data
         return torch.from_numpy(found).clone()  # the next call writes over it
 
+    def run_empty(self, shapes: Shapes) -> None:
+        """Run a call of `shapes` with zeros, for what only a first call does: weights are packed then, which takes
+        several times as long as the call itself.
+
+        Raises:
+            RuntimeError: as `run`.
+        """
+        import numpy as np
+        import torch
+
+        places = self._compiled.inputs[: len(shapes)]
+        empty = [np.zeros(shape, place.element_type.to_dtype()) for shape, place in zip(shapes, places, strict=True)]
+        self.run([torch.from_numpy(values) for values in empty])
+        self.release_memory()
+
     def _wait(self, check: Callable[[], None]) -> None:
         is_done = False
         try:
