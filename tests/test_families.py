@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -68,11 +69,23 @@ def draw(weight: WeightFile, spec: PipelineSpec, options: LoadOptions = OPTIONS,
     return pipe
 
 
+def make_tiny_sd3_without_t5(folder: Path) -> Path:
+    """As diffusers writes it where the third text encoder was left out."""
+    make_tiny_sd3(folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    for name in ("text_encoder_3", "tokenizer_3"):
+        index[name] = [None, None]
+        shutil.rmtree(folder / name)
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
 FOLDERS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "sd15": (make_tiny_sd15, "sd15"),
     "v-prediction": (lambda folder: make_tiny_sd15(folder, prediction_type="v_prediction"), "sd15"),
     "sdxl": (make_tiny_sdxl, "sdxl"),
     "sd3": (make_tiny_sd3, "sd3"),
+    "sd3 without T5": (make_tiny_sd3_without_t5, "sd3"),
     "schnell": (lambda folder: make_tiny_flux(folder, guided=False), "flux"),
     "dev": (lambda folder: make_tiny_flux(folder, guided=True), "flux"),
 }

@@ -86,6 +86,9 @@ def load_class(weight: WeightFile, options: LoadOptions, pipeline_class: Any, **
     import torch
 
     _check_quantisation(weight)
+    # Parts that were left out when the folder was saved: diffusers misses those of them that it thinks necessary.
+    index = read_json(weight.path / "model_index.json")
+    parts = {name: None for name, entry in index.items() if entry == [None, None]} | parts
     pipe = pipeline_class.from_pretrained(
         weight.path,
         dtype=getattr(torch, options.dtype),
