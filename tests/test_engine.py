@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import gc
 import json
 import os
 import threading
 import time
+import weakref
 
 import pytest
 from fakes import DEADLINE, FAKE_MODEL, FakeBackend, draw_fake_image, open_engine, wait_for_snapshot, wait_until_final
@@ -568,3 +570,24 @@ def test_a_request_is_looked_at_with_one_list_of_the_models(studio):
     assert backend.listed == 1
     with pytest.raises(UnknownModel):
         engine.submit(ask(model=FAKE_MODEL.id), ANN)
+
+
+def test_a_failed_job_keeps_nothing_in_memory_of_what_its_model_had_read(studio):
+    class Weights:
+        pass
+
+    def fail(request, step):
+        weights = Weights()
+        read.append(weakref.ref(weights))
+        try:
+            raise ValueError("a part is missing")
+        except ValueError as error:
+            raise ModelBroken("The checkpoint cannot be loaded.") from error
+
+    read = []
+    backend = FakeBackend()
+    backend.fail = fail
+    job = studio(backend).submit(ask(), ANN)
+    assert isinstance(wait_until_final(job).error, ModelBroken)
+    gc.collect()
+    assert read[0]() is None

@@ -30,10 +30,12 @@ path outside the studio.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 MAY_BE_BILLED = "may_be_billed"  # key in an error's details: the service may charge for the failed call
 ORDERED_AT = "ordered_at"  # key in an error's details: when the service took the order, where an earlier call sent it
+
+_AnyError = TypeVar("_AnyError", bound=BaseException)
 
 
 class StudioError(Exception):
@@ -198,3 +200,17 @@ class ImageSkipped(StudioError):
     code = "SKIPPED"
     title = "Image skipped"
     status = 409
+
+
+def drop_tracebacks(error: _AnyError) -> _AnyError:
+    """`error`, without the frames of it and of what brought it about, which keep in memory what they worked with: of a
+    load that failed, all that it had read."""
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        one = left.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            left += (one.__cause__, one.__context__)
+    return error

@@ -18,6 +18,7 @@ from studio.core.errors import (
     StorageFailed,
     StudioError,
     UnknownModel,
+    drop_tracebacks,
 )
 from studio.core.events import (
     CancelledEvent,
@@ -72,7 +73,7 @@ class JobRunner:
             if job.stop_reason is None:
                 run.error = StudioError("The model stopped unexpectedly.", hint="Try again.")
         except StudioError as error:
-            run.error = error.with_traceback(None)
+            run.error = drop_tracebacks(error)
         except Exception as error:  # noqa: BLE001 - the lane's runner: the lane must outlive any job
             run.error = log_unexpected_error(error)
         run.saves.end_after_saves(lambda: self._end(run))
@@ -150,7 +151,7 @@ class JobRunner:
             job.emit(NoticeEvent("Skipped one image" if len(batch) == 1 else f"Skipped {len(batch)} images"))
             return None
         except FALLBACK_ERRORS as error:
-            return error.with_traceback(None)
+            return drop_tracebacks(error)
         run.drawn += len(batch)
         notes = (*job.notes, *note, *drawn_notes)
         numbers = [number for image in batch for number in _list_file_numbers(image)]
