@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 _BACKEND = "pread"
-_AVERAGES = "model_ema."  # a second UNet in files that training goes on from, which diffusers leaves aside
+AVERAGES = "model_ema."  # a second UNet in files that training goes on from, which diffusers leaves aside
 
 _width: ContextVar[Any] = ContextVar("the number format that weights are converted to", default=None)
 
@@ -117,7 +117,7 @@ class _ConvertingFile:
 
     def get_tensors(self) -> dict[str, Any]:
         """The file's tensors by name, without averages of a training."""
-        names = [name for name in self._file.keys() if not name.startswith(_AVERAGES)]  # noqa: SIM118 - not iterable
+        names = [name for name in self._file.keys() if not name.startswith(AVERAGES)]  # noqa: SIM118 - not iterable
         return {name: self._convert(self._file.get_tensor(name)) for name in names}
 
     def _convert(self, tensor: Any) -> Any:

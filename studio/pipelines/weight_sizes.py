@@ -8,6 +8,7 @@ from pathlib import Path
 
 from studio.core.errors import ModelBroken, OutOfMemory
 from studio.core.ports import LoadOptions
+from studio.core.weight_reading import AVERAGES
 from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines import device_memory
 from studio.pipelines.catalog.file_headers import count_tensor_bytes, read_header
@@ -18,9 +19,8 @@ _WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2}  # bytes of a number
 _CONVERTED = ("F8", "F16", "BF16", "F32", "F64")  # how the names of the formats begin that become another
 _SMALL = {"F16": "float16", "BF16": "bfloat16"}
 _COUNTS = ("I64", "I32", "BOOL")  # of positions
-_AVERAGES = "model_ema."  # of a training; never loaded
 # Tables that a training leaves in single files, which are computed anew.
-_NO_WEIGHTS = (_AVERAGES, "betas", "alphas_cumprod", "sqrt_", "log_one_", "posterior_", "denoiser.", "logvar", "lvlb_")
+_NO_WEIGHTS = (AVERAGES, "betas", "alphas_cumprod", "sqrt_", "log_one_", "posterior_", "denoiser.", "logvar", "lvlb_")
 _DENOISER = "model.diffusion_model."
 _DENOISERS = ("unet", "transformer")  # folders
 
@@ -100,7 +100,7 @@ def _count_bytes(file: Path, header: SafetensorsHeader, options: LoadOptions) ->
     total = 0
     for name, shape in header.shapes.items():
         dtype = header.dtypes[name]
-        if name.startswith(_AVERAGES):
+        if name.startswith(AVERAGES):
             continue
         if dtype.startswith(_CONVERTED):
             is_denoiser = name.startswith(_DENOISER) or file.parent.name in _DENOISERS
