@@ -104,6 +104,26 @@ def test_keys_act_on_the_shown_image(opener: Opener) -> None:
     assert window.complaints == []
 
 
+def test_a_key_marks_the_image_that_is_shown_even_if_it_appeared_just_before(opener: Opener) -> None:
+    window = opener.open_window(opener.share())
+    page = window.open()
+    generate(window, "a pear", count=2)
+    expect(page.locator("#result .heart")).to_be_visible()
+    second = page.locator("#result .frame").nth(1).get_attribute("data-id")
+    with page.expect_request("**/assets/bulk") as change:
+        page.evaluate(
+            """() => {
+              document.activeElement.blur();
+              for (const key of ["ArrowRight", "f"])
+                document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+            }"""
+        )
+    assert second
+    assert f'"ids":["{second}"]' in (change.value.post_data or "")
+    expect(page.locator("#result .heart")).to_have_attribute("aria-pressed", "true")
+    assert window.complaints == []
+
+
 def test_letters_typed_into_a_prompt_are_no_shortcuts(opener: Opener) -> None:
     window = opener.open_window(opener.share())
     page = window.open()

@@ -6,6 +6,9 @@ import { followPageChanges } from "../common/page_changes.js";
 
 const MARKS = ".result-marks";
 
+/** @type {typeof import("../library/image_marks.js") | undefined} */
+let imageMarks; // loaded with the first image, not with the page
+
 /** Build the marks of every result that appears. */
 export function startResultMarks() {
   followPageChanges(buildMissingMarks);
@@ -27,9 +30,12 @@ function buildMissingMarks() {
   for (const slot of findAll(`${MARKS}:empty:not([data-filled])`)) fillMarks(slot);
 }
 
-/** @param {HTMLElement} slot */
+/**
+ * At once where it can be: a key pressed right after the image has changed must not mark the one before it.
+ * @param {HTMLElement} slot
+ */
 async function fillMarks(slot) {
   slot.dataset.filled = "";
-  const { buildMarks } = await import("../library/image_marks.js"); // not before there is an image
-  buildMarks(slot, slot.dataset.id ?? "");
+  imageMarks ??= await import("../library/image_marks.js");
+  imageMarks.buildMarks(slot, slot.dataset.id ?? "");
 }
