@@ -421,6 +421,20 @@ def _lose_a_part(folder: Path) -> None:
     (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def _list_no_parts(folder: Path) -> None:
+    (folder / "text_encoder" / "model.safetensors.index.json").write_text('{"weight_map": null}')
+
+
+def _list_odd_parts(folder: Path) -> None:
+    index = {"weight_map": {"a": ["x"], "b": None, "c": "n" * 300, "d": "nul\0"}}
+    (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def _odd_config(folder: Path) -> None:
+    file = folder / "unet" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "down_block_types": 5}))
+
+
 def _own_pipeline(folder: Path) -> None:
     _edit(folder, _class_name=["pipeline", "Mine"])
 
@@ -450,6 +464,12 @@ SPOILT = {
     _drop_config: "cannot be read",
     _drop_tokenizer: "tokenizer is missing",
     _lose_a_part: "00001-of-00002",
+    _list_no_parts: "lists no weights",
+    _list_odd_parts: "None is missing",
+    _odd_config: "not those of its kind",
+    lambda folder: _edit(folder, **{"part" * 100: ["diffusers", "UNet"]}): "part is missing",
+    lambda folder: _edit(folder, **{"nul\0": ["diffusers", "UNet"]}): "\0 is missing",
+    lambda folder: _edit(folder, _class_name="half \ud800"): "model_index.json cannot be read",
     _own_pipeline: "own pipeline code",
     _own_component: "own code",
     _masked_component: "own code",
@@ -546,11 +566,43 @@ def test_links_are_followed_inside_and_named_outside(models: Path, look: Callabl
     (models / "away").symlink_to(tmp_path / "outside")
     (models / "a" / "round").symlink_to(models)
     (models / "dangling.safetensors").symlink_to(models / "nothing")
+    (models / "itself.safetensors").symlink_to(models / "itself.safetensors")
     found = {file.name: file.problem for file in look().weights()}
     assert found["a/near"] == found["link"] == ""
     assert "link" in found["leaving"]
     assert "link" in found["away"]
     assert not any("far" in name or "round" in name for name in found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text there")
+def test_a_name_that_is_no_text_is_shown_with_what_to_do(models: Path, look: Callable[[], Catalog]) -> None:
+    write(models / os.fsdecode(b"caf\xe9.safetensors"), sd(768))
+    write(models / os.fsdecode(b"na\xefve") / "in.safetensors", sd(768))
+    write(models / "good.safetensors", sd(768))
+    catalog = look()
+    found = {file.name: file.problem for file in catalog.weights()}
+    assert list(found) == ["caf?", "good", "na?ve"]
+    assert all("rename" in found[name] for name in ("caf?", "na?ve"))
+    assert catalog.sha256("caf?") == catalog.sha256("good")
+    assert {file.name: file.problem for file in look().weights()} == found, "as it was remembered"
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (2, 2, 2, 2, 2)])
+def test_known_names_of_odd_shapes_hide_no_other_file(
+    models: Path, look: Callable[[], Catalog], shape: tuple[int, ...]
+) -> None:
+    adapters = (
+        ("image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight"),
+        ("adapter.conv_in.weight", "adapter.body.0.in_conv.weight"),
+        ("control_model.x", "task_embedding"),
+    )
+    names = [*adapters, *(tuple(shapes) for shapes, _, _ in SINGLE_FILES.values())]
+    for number, those in enumerate(names):
+        write(models / f"{number}.safetensors", dict.fromkeys(those, shape))
+    write(models / "good.safetensors", sd(768))
+    found = {file.name: file.problem for file in look().weights()}
+    assert len(found) == len(names) + 1
+    assert found["good"] == ""
 
 
 def test_hashes_are_kept_until_the_file_changes(models: Path, look: Callable[[], Catalog]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from studio.core.model import Model
 from studio.core.ports import PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind, is_same_name
 from studio.pipelines.catalog import folder_walk
-from studio.pipelines.catalog.file_headers import CONVERT, detect_foreign_type, read_header
+from studio.pipelines.catalog.file_headers import CONVERT, DOWNLOAD_AGAIN, detect_foreign_type, read_header
 from studio.pipelines.catalog.file_stamps import make_stamp
 from studio.pipelines.catalog.hashes import HashCache
 from studio.pipelines.catalog.listing import Entry, Listing, Stamp, stamp_surroundings
@@ -32,6 +33,11 @@ from studio.pipelines.catalog.weight_kinds import (
 )
 from studio.pipelines.control import control_files, control_tasks
 from studio.prompting.dialects import find_look
+
+# What a shape, a type or a value raises that no file of its kind has, wherever it is asked for.
+_ODD_CONTENTS = (ModelBroken, OSError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
+
+_log = logging.getLogger(__name__)
 
 
 class Catalog:
@@ -183,8 +189,16 @@ class Catalog:
         return listing
 
     def _classify_entry(self, found: folder_walk.ModelEntry) -> Entry:
-        weight = self._classify_folder(found) if found.is_folder else _flag_missing_encoder(self._classify_file(found))
-        return Entry(dataclasses.replace(weight, header=None), self._build_model(weight))
+        try:
+            weight = (
+                self._classify_folder(found) if found.is_folder else _flag_missing_encoder(self._classify_file(found))
+            )
+            model = self._build_model(weight)
+        except _ODD_CONTENTS as error:
+            _log.warning("%s cannot be used: %r", found.name, error)
+            weight = _make_broken_weight(found)
+            model = self._build_model(weight)
+        return Entry(dataclasses.replace(weight, header=None), model)
 
     def _classify_file(self, found: folder_walk.ModelEntry) -> WeightFile:
         header, size = None, 0
@@ -290,6 +304,13 @@ class Catalog:
             if known is kind and is_same_name(full, name)
         ]
         return fits[0] if len(fits) == 1 else None
+
+
+def _make_broken_weight(found: folder_walk.ModelEntry) -> WeightFile:
+    """What is known of a file or folder that is not like any of its kind."""
+    kind = WeightKind.CHECKPOINT if found.is_folder and not found.is_component else found.expected
+    problem = f"Its settings or tensors are not those of its kind. {DOWNLOAD_AGAIN}"
+    return WeightFile(name=found.name, kind=kind, path=found.path, bytes=0, problem=problem)
 
 
 def _guess_pickle(found: folder_walk.ModelEntry) -> Guess:

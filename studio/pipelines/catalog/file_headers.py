@@ -107,6 +107,17 @@ def count_tensor_bytes(dtype: str, shape: tuple[int, ...]) -> int:
     return math.prod(shape) * _BITS[dtype] // 8
 
 
+def check_characters(text: str, data: Any) -> None:
+    """Refuse JSON that writes half a character (a lone surrogate) by its number: nothing that names it could be shown.
+    `data` is what `text` says.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if "\\u" in text:
+        json.dumps(data, ensure_ascii=False).encode()
+
+
 def detect_foreign_type(start: bytes) -> str:
     """Describe a file that is no .safetensors file by its first bytes, as the end of a sentence; empty when
     unknown."""
@@ -152,6 +163,7 @@ def _parse_header(raw: bytes, data_bytes: int) -> SafetensorsHeader:
     try:
         text = raw.decode("utf-8")
         data = json.loads(text)
+        check_characters(text, data)
         if not isinstance(data, dict) or raw.count(b'"data_offsets"') != len(data) - ("__metadata__" in data):
             data = json.loads(
                 text, object_pairs_hook=_build_unique_dict

@@ -59,7 +59,8 @@ class ModelEntry:
 
 def walk_models(root: Path) -> Iterator[ModelEntry]:
     """Every weight file and diffusers folder below `root`, in the order of their paths. Hidden ones are passed over,
-    links that leave `root` are named and not followed, and what cannot be read is passed over."""
+    links that leave `root` and names that are no text are named and not followed, and what cannot be read is passed
+    over."""
     try:
         home = root.resolve(strict=True)
     except OSError:
@@ -77,18 +78,32 @@ def _walk_folder(root: Path, folder: Path, home: Path, above: frozenset[Path]) -
         path = Path(entry.path)
         if entry.name.startswith("."):
             continue
-        real = path.resolve() if entry.is_symlink() else None
-        if real is not None and not real.is_relative_to(home):
-            if path.suffix.lower() in WEIGHT_SUFFIXES or real.is_dir():
-                yield _make_entry(
-                    root, path, problem="It is a link to a place outside the models folder and is not followed."
-                )
-        elif entry.is_dir():
+        try:
+            real, is_folder = path.resolve() if entry.is_symlink() else None, entry.is_dir()
+        except (OSError, RuntimeError):  # a link that leads back to itself
+            continue
+        problem = _find_problem(entry.name, real, home)
+        if problem:
+            if is_folder or path.suffix.lower() in WEIGHT_SUFFIXES:
+                yield _make_entry(root, path, problem=problem)
+        elif is_folder:
             real = real or path.resolve()
             if real not in above and len(above) <= MAX_DEPTH:
                 yield from _visit_folder(root, path, home, above | {real})
         elif path.suffix.lower() in WEIGHT_SUFFIXES:
             yield _make_entry(root, path)
+
+
+def _find_problem(name: str, real: Path | None, home: Path) -> str:
+    """Why a file or folder is not looked at, "" where it is; `real` is where a link leads."""
+    if real is not None and not real.is_relative_to(home):
+        return "It is a link to a place outside the models folder and is not followed."
+    return "" if _replace_bad_characters(name) == name else "Its name holds characters that are no UTF-8; rename it."
+
+
+def _replace_bad_characters(name: str) -> str:
+    """A name that can be shown, of a file whose name may be any bytes."""
+    return name.encode(errors="replace").decode()
 
 
 def _visit_folder(root: Path, path: Path, home: Path, above: frozenset[Path]) -> Iterator[ModelEntry]:
@@ -112,4 +127,4 @@ def _make_entry(root: Path, path: Path, **more: bool | str) -> ModelEntry:
         parts[-1] = path.stem
         if path.stem in _GENERIC and len(parts) > 1:
             del parts[-1]
-    return ModelEntry(path, "/".join(parts), expected, **more)  # type: ignore[arg-type]
+    return ModelEntry(path, _replace_bad_characters("/".join(parts)), expected, **more)  # type: ignore[arg-type]

@@ -74,7 +74,7 @@ class HashCache:
                 row = database.execute(
                     "SELECT sha256 FROM hashes WHERE path=? AND size=? AND changed=?", key
                 ).fetchone()
-        except (sqlite3.Error, OSError):
+        except (sqlite3.Error, OSError, UnicodeError):  # a path that is no text
             return ""
         return row[0] if row else ""
 
@@ -85,7 +85,7 @@ class HashCache:
                 database.execute(
                     "REPLACE INTO hashes (path, size, changed, sha256) VALUES (?, ?, ?, ?)", (*key, digest)
                 )
-        except (sqlite3.Error, OSError):
+        except (sqlite3.Error, OSError, UnicodeError):
             return
 
     def _open_database(self) -> sqlite3.Connection:

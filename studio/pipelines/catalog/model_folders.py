@@ -3,9 +3,11 @@ code."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Any
 
 from studio.core.errors import ModelBroken
 from studio.core.weights import SafetensorsHeader
-from studio.pipelines.catalog.file_headers import read_header
+from studio.pipelines.catalog.file_headers import check_characters, read_header
 from studio.pipelines.catalog.file_stamps import FileStamp, read_stamp
 from studio.prompting.scene import Vocabulary
 
@@ -57,7 +59,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ModelBroken(f"{path.name} is too long for a settings file.", hint="Download the model again.")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text)
+        check_characters(text, data)
     except (OSError, ValueError, RecursionError) as error:
         raise ModelBroken(
             f"{path.parent.name}/{path.name} cannot be read.", hint="Download the model again."
@@ -72,7 +76,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def inspect_folder(path: Path) -> Folder:
     """Read a folder with a model_index.json, or with one component's config.json. Never raises for its
     content."""
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    size = _sum_bytes(path)
     try:
         if (path / "model_index.json").is_file():
             return _inspect_pipeline(path, size)
@@ -80,6 +84,14 @@ def inspect_folder(path: Path) -> Folder:
         return Folder(str(name), size, main=_read_weights_header(path))
     except ModelBroken as error:
         return Folder("", size, problem=_format_error(error))
+
+
+def _sum_bytes(path: Path) -> int:
+    total = 0
+    for file in path.rglob("*"):
+        with contextlib.suppress(OSError):  # one that a download has just renamed
+            total += file.stat().st_size if file.is_file() else 0
+    return total
 
 
 def read_component_config(path: Path, component: str) -> Mapping[str, Any]:
@@ -158,7 +170,7 @@ def _inspect_pipeline(path: Path, size: int) -> Folder:
             continue
         if library not in _LIBRARIES and not _is_diffusers_module(str(library), path):
             return Folder(name, size, f"Its {component} brings its own code ({library}), which the studio never runs.")
-        if not (path / component).is_dir():
+        if not os.path.isdir(path / component):  # of any name, also one that no file can have
             return Folder(name, size, f"Its {component} is missing because the download is incomplete.")
         if str(class_name).removesuffix("Fast").endswith(_WEIGHTLESS):
             continue
@@ -188,8 +200,10 @@ def _read_weights_header(folder: Path) -> SafetensorsHeader:
         ModelBroken: none, not all, pickles only, or a broken one.
     """
     for index in sorted(folder.glob("*.safetensors.index*.json")):
-        parts = set(read_json(index).get("weight_map", {}).values())
-        missing = sorted(part for part in parts if not (folder / str(part)).is_file())
+        parts = read_json(index).get("weight_map")
+        if not isinstance(parts, dict):
+            raise ModelBroken(f"{index.name} lists no weights.", hint="Download the model again.")
+        missing = sorted(part for part in set(map(str, parts.values())) if not os.path.isfile(folder / part))
         if missing:
             raise ModelBroken(f"{missing[0]} is missing.", hint="The download is incomplete; start it again.")
     files = sorted(folder.glob("*.safetensors"))

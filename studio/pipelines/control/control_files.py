@@ -75,7 +75,7 @@ def read_model_width(file: WeightFile, kind: WeightKind) -> int:
         config = read_component_config(file.path, "unet" if file.kind is WeightKind.CHECKPOINT else "")
         if kind is WeightKind.T2I_ADAPTER:
             levels = config.get("block_out_channels") or config.get("channels")
-            return int(levels[0]) if isinstance(levels, list) and levels else 0
+            return levels[0] if isinstance(levels, list) and levels and isinstance(levels[0], int) else 0
         text = config.get("cross_attention_dim")
         return text if isinstance(text, int) else 0
     facts = _get_facts(file)
@@ -119,7 +119,7 @@ def _guess_ip_adapter(
 ) -> tuple[WeightKind, str, str] | None:
     if "\nimage_proj." not in names or "\nip_adapter." not in names:
         return None
-    width = next((shape[1] for name, shape in header.shapes.items() if name.endswith("to_k_ip.weight")), 0)
+    width = _read_cross_width(header)
     faces = "It is an IP-Adapter FaceID, which is not supported."
     return WeightKind.IP_ADAPTER, _guess_width_family(width, specs), faces if "to_q_lora" in names else ""
 
@@ -198,7 +198,7 @@ def _read_facts(path: str, size: int, changed: int) -> _HeaderFacts:
 
 def _collect_facts(header: SafetensorsHeader) -> _HeaderFacts:
     def find_size(axis: int, *names: str) -> int:
-        return next((header.shapes[name][axis] for name in names if name in header.shapes), 0)
+        return next((shape[axis] for name in names if len(shape := header.shapes.get(name, ())) > axis), 0)
 
     return _HeaderFacts(
         text_states=_read_cross_width(header),

@@ -61,11 +61,12 @@ def find_problem(weight: WeightFile) -> str:
 def read_input_channels(weight: WeightFile) -> int:
     """Input channels of the UNet: 4 for text to image, 9 for inpainting, 8 for instructions; 0 when unknown."""
     if weight.is_folder:
-        return int(read_component_config(weight.path, "unet").get("in_channels") or 0)
+        channels = read_component_config(weight.path, "unet").get("in_channels")
+        return channels if isinstance(channels, int) else 0
     names = ("model.diffusion_model.input_blocks.0.0.weight", "conv_in.weight")
     header = _parts.get_header(weight)
     shapes = header.shapes if header else {}
-    return next((shapes[name][1] for name in names if name in shapes), 0)
+    return next((shape[1] for name in names if len(shape := shapes.get(name, ())) > 1), 0)
 
 
 def _attends_to_all_places(weight: WeightFile) -> bool:
