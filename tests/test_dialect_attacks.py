@@ -4,6 +4,7 @@ addresses and pickles in the place of images, bodies that are too large or too d
 from __future__ import annotations
 
 import base64
+import json
 import pickle
 import socket
 import threading
@@ -292,3 +293,32 @@ def test_the_images_of_a_call_are_bounded_together(tmp_path: Path) -> None:
         answer = client.post("/sdapi/v1/txt2img", json={"prompt": "x", "alwayson_scripts": units})
         assert (answer.status_code, "Too many control units" in answer.text) == (400, True), answer.text
         assert not served.backend.seen
+
+
+LARGE = 10**400  # a whole number in JSON that no float holds
+HIRES = {"prompt": "x", "enable_hr": True, "hr_upscaler": "Latent"}
+IMAGE = {"prompt": "x", "init_images": [encode(PNG)]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/sdapi/v1/txt2img", HIRES | {"hr_resize_x": LARGE}),
+        ("/sdapi/v1/txt2img", {"prompt": "x", "override_settings": {"token_merging_ratio": LARGE}}),
+        ("/sdapi/v1/txt2img", {"prompt": "x", "alwayson_scripts": {"ControlNet": {"args": [{"weight": LARGE}]}}}),
+        ("/sdapi/v1/img2img", IMAGE | {"script_name": "loopback", "script_args": [2, LARGE]}),
+        ("/sdapi/v1/img2img", IMAGE | {"script_name": "sd upscale", "script_args": [None, LARGE, 0, 2]}),
+        ("/v1/images/generations", {"prompt": "x", "n": LARGE}),
+        ("/v1/images/generations", {"prompt": "x", "seed": LARGE}),
+        ("/generate", {"prompt": "x", "steps": LARGE}),
+        ("/api/image-studio/recipes/import", {"recipe": {"request": {"prompt": "x", "guidance": LARGE}}}),
+    ],
+)
+def test_a_number_that_no_float_holds_is_refused(local: RunningStudio, path: str, body: dict[str, Any]) -> None:
+    assert local.open_client().post(path, json=body).status_code in (400, 422)
+
+
+def test_an_overlap_that_is_no_number_is_left_out(local: RunningStudio) -> None:
+    body = json.dumps(IMAGE | {"script_name": "sd upscale", "script_args": [None, float("nan"), 0, 2]})
+    answer = local.open_client().post("/sdapi/v1/img2img", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code < 500, answer.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -72,7 +73,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         if data not in list(kind):
             raise _make_type_error(where, "one of " + ", ".join(kind), data)
         return kind(data)
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+    if kind is float and isinstance(data, int) and not isinstance(data, bool) and abs(data) <= sys.float_info.max:
         return float(data)
     if not isinstance(data, kind) or isinstance(data, bool) != (kind is bool):
         raise _make_type_error(

@@ -30,7 +30,7 @@ from studio.api.dialects.dialect_jobs import DialectJobs
 from studio.api.error_responses import clean_json
 from studio.api.submit_request import get_caller
 from studio.core.detailer_infotext import build_detailer_pairs
-from studio.core.errors import NotFound
+from studio.core.errors import InvalidRequest, NotFound
 from studio.core.events import Status
 from studio.core.grid import expand_cells
 from studio.core.model import ENLARGEMENT
@@ -97,7 +97,10 @@ class GenerationRoutes:
             return built, plan_script(built, upscalers, is_img2img=is_img2img)
 
         with self._user_jobs.open_call(user.name) as call:
-            built, planned = await anyio.to_thread.run_sync(plan)
+            try:
+                built, planned = await anyio.to_thread.run_sync(plan)
+            except OverflowError as error:  # JSON's whole numbers have any number of digits
+                raise InvalidRequest("A number is too large.", hint="Send a smaller one.") from error
             call.planned = len(planned.requests) * planned.loops
             drawn = await self._draw(request, built, planned, call)
             maps = [] if call.interrupted else await self._draw_maps(request, built)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -233,11 +234,12 @@ def _plan_upscale(request: GenerationRequest, arguments: Sequence[Any], upscaler
     if not isinstance(scale, int | float):
         raise InvalidRequest("The scale factor is not a number.", hint="Use 1 to 8.")
     overlap = _get(arguments, 1, 64)
+    has_overlap = isinstance(overlap, int | float) and math.isfinite(overlap)
     upscale = Upscale(
         scale=float(scale),
         creativity=request.strength,
         base=base,
-        overlap=min(max(int(overlap), 0), 512) if isinstance(overlap, int | float) else None,
+        overlap=min(max(int(overlap), 0), 512) if has_overlap else None,
     )
     drawn = request.replace(task=Task.UPSCALE, width=None, height=None, strength=None, mask=None, upscale=upscale)
     return ScriptPlan(requests=(drawn,))

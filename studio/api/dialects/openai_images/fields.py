@@ -58,7 +58,7 @@ class ImageFields:
             if isinstance(value, bool):
                 raise ValueError(value)
             return float(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise make_field_error(names[0], "is not a number") from error
 
     def get_whole(self, *names: str) -> int | None:
