@@ -12,7 +12,7 @@ import pytest
 from fakes import FAKE_MODEL, FakeBackend, wait_until_final
 from serving import make_studio
 
-from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel, Unreachable
+from studio.core.errors import InvalidRequest, ModelBroken, QuotaExceeded, UnknownModel, Unreachable
 from studio.core.events import Status
 from studio.core.model import Feature
 from studio.core.pricing import Estimate, ImageSizes
@@ -149,6 +149,22 @@ def test_nothing_is_sent_when_one_is_refused(
     with pytest.raises(kind):
         submit(studio, list(models), blind=blind)
     assert studio.engine.jobs(LOCAL_USER) == []
+
+
+def test_none_goes_on_when_a_limit_refuses_the_last(studio: Studio, shop: Shop) -> None:
+    gate = threading.Event()
+
+    def wait(request: GenerationRequest, step: int) -> None:
+        gate.wait(10)
+
+    shop.fail = wait
+    user = User(LOCAL_USER.name, limits=(("images_per_day", 1),))
+    contenders = build_contenders(studio, {"prompt": "a fox", "models": ["shop/fox", "fake"]}, 7)
+    with pytest.raises(QuotaExceeded):
+        _submit_jobs(studio, contenders, user, blind=False)
+    gate.set()
+    (job,) = studio.engine.jobs(user)
+    assert wait_until_final(job).status is Status.CANCELLED
 
 
 def test_the_price_of_all_together(studio: Studio) -> None:

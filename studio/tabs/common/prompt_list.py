@@ -17,7 +17,7 @@ from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, Updates, make_toast, show_errors
-from studio.tabs.common.run_job import follow_job
+from studio.tabs.common.run_job import follow_job, submit_all
 from studio.tabs.common.tab_view import TabView
 from studio.tabs.common.widgets import build_checkbox, build_textbox
 
@@ -97,13 +97,10 @@ def _run_all(
 ) -> Iterator[Updates]:
     """Submit all requests and show one job after the other; once one is stopped, so are those behind it, and where one
     is refused, those before it."""
-    engine, jobs = studio.engine, []
+    engine = studio.engine
     try:
-        for each in wanted:
-            jobs.append(engine.submit(each, user))
+        jobs = submit_all(engine, wanted, user)
     except StudioError as error:
-        for job in jobs:
-            engine.cancel(job.id, user)
         raise make_toast(error) from error
     failed: gr.Error | None = None
     try:

@@ -97,6 +97,23 @@ def run_request(
     yield from follow_job(engine, panel, job, user, page)
 
 
+def submit_all(engine: Engine, requests: Sequence[GenerationRequest], user: User) -> list[Job]:
+    """Submit all requests; where one is refused, those before it are stopped.
+
+    Raises:
+        StudioError: as the engine refuses it.
+    """
+    jobs: list[Job] = []
+    try:
+        for request in requests:
+            jobs.append(engine.submit(request, user))
+    except StudioError:
+        for job in jobs:
+            engine.cancel(job.id, user)
+        raise
+    return jobs
+
+
 def reattach_job(
     engine: Engine, panel: JobPanel, job_id: Any, user: User, page: str | None = None
 ) -> Iterator[Updates]:

@@ -30,7 +30,7 @@ from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, sho
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_values import read_value
 from studio.tabs.common.result_panel import render_marks
-from studio.tabs.common.run_job import build_save_again_button, follow_jobs, has_unsaved_images
+from studio.tabs.common.run_job import build_save_again_button, follow_jobs, has_unsaved_images, submit_all
 from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.common.tables import render_table
 from studio.tabs.common.widgets import build_dropdown, build_number, build_textbox
@@ -296,14 +296,14 @@ def _read_seed(value: object) -> object:
 def _submit_jobs(
     studio: Studio, contenders: Sequence[Contender], user: User, *, blind: bool
 ) -> tuple[list[str], list[Job]]:
-    """Submit one job per contender, or none if one of them is refused; their titles and the jobs, shuffled if
+    """Submit one job per contender, or leave none if one of them is refused; their titles and the jobs, shuffled if
     `blind`."""
     if blind and len(contenders) != 2:
         raise InvalidRequest("A blind vote needs exactly two models.", hint="Select two models, or switch Blind off.")
     ordered = random.sample(contenders, k=len(contenders)) if blind else list(contenders)
     for one in ordered:
         studio.engine.model(one.request.model).check(one.request)
-    return [one.title for one in ordered], [studio.engine.submit(one.request, user) for one in ordered]
+    return [one.title for one in ordered], submit_all(studio.engine, [one.request for one in ordered], user)
 
 
 def _retry_saves(studio: Studio, ids: Sequence[str], user: User) -> list[Job]:
