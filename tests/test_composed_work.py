@@ -13,7 +13,7 @@ from page_studio import build_real_page
 
 from studio.cluster.replica import ReplicaContext
 from studio.cluster.wire import Order
-from studio.core.errors import QuotaExceeded
+from studio.core.errors import ModelBroken, QuotaExceeded
 from studio.core.ports import ImageSeed
 from studio.core.request import Axis, GenerationRequest
 from studio.core.settings import Settings
@@ -94,6 +94,20 @@ def test_each_cell_of_a_grid_counts_its_own_things(tmp_path: Path) -> None:
     assert engine.submit(grid, LOCAL_USER).generations == 4
     assert backend.entered.acquire(timeout=DEADLINE)
     backend.release(100)
+    engine.close()
+
+
+def test_cells_of_a_broken_model_count_the_things_of_the_fallback(tmp_path: Path) -> None:
+    broken = dataclasses.replace(FAKE_MODEL, id="broken", problem="It is cut short.")
+    backend = ComposingBackend(FAKE_MODEL, broken)
+    backend.fail = lambda request, step: ModelBroken("It is cut short.") if request.model == "broken" else None
+    engine = open_engine(tmp_path, backend, fallback_model=FAKE_MODEL.id)
+    grid = ASKED.replace(axes=(Axis(parameter="Model", values=("broken", FAKE_MODEL.id)),))
+    with pytest.raises(QuotaExceeded) as refused:
+        engine.submit(grid, limit_images(5))
+    assert refused.value.details["requested"] == 6
+    wait_until_final(engine.submit(grid, limit_images(6)))
+    assert engine.usage.count_images_today("ann") == 7  # and the labelled sheet
     engine.close()
 
 

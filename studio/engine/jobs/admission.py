@@ -105,7 +105,7 @@ class Admission:
         notes = (*notes, *dict.fromkeys(filter(None, notices)))
         if fixed.axes:
             self._check_cells(fixed, images, model, settings)
-        generations = count_generations(fixed, models)
+        generations = count_generations(fixed, models, settings.fallback_model)
         return AdmittedRequest(request=fixed, model=model, images=len(images), generations=generations, notes=notes)
 
     def _replace_retired_model(self, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:

@@ -215,7 +215,7 @@ class JobRunner:
             raise failure
         else:
             job.request, job.model, run.fell_back = adapted, model, True
-            job.generations = count_generations(adapted, self._tools.models)
+            job.generations = count_generations(adapted, self._tools.models, "")
             job.notes = (*job.notes, text)
 
     def _end(self, run: JobRun) -> None:

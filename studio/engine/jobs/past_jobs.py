@@ -68,6 +68,8 @@ def _count_images(entry: JournalEntry) -> int:
 def _count_generations(job: Job, models: Models) -> int:
     """Those of a job that has not ended; of others nothing hangs on it."""
     try:
-        return job.images if job.snapshot.status.is_final else count_generations(job.request, models)
+        if job.snapshot.status.is_final:
+            return job.images
+        return count_generations(job.request, models, job.settings.fallback_model)
     except InvalidRequest:  # as above
         return job.images

@@ -79,9 +79,9 @@ class Models:
             hint="Put a suitable model into the models folder, or enter a provider's key in Configurations.",
         )
 
-    def count_generations(self, request: GenerationRequest) -> int:
+    def count_generations(self, request: GenerationRequest, fallback: str = "") -> int:
         """How many images are generated for one image of `request`: more than one where that is composed of several
-        things; 1 where its model is not there.
+        things. Where its model is not there or broken, the one called `fallback` generates it; 1 without one.
 
         Raises:
             InvalidRequest: its prompt cannot be read.
@@ -89,9 +89,12 @@ class Models:
         if not request.compose:
             return 1
         try:
-            backend, _ = self.find(request.model)
+            backend, model = self.find(request.model)
+            is_usable = not model.problem
         except UnknownModel:
-            return 1
+            backend, is_usable = None, False
+        if not is_usable:
+            return self.count_generations(request.replace(model=fallback)) if fallback else 1
         count: Callable[[GenerationRequest], int] | None = getattr(backend, "count_generations", None)
         return 1 if count is None else count(request)
 
