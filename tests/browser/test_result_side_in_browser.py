@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from opening import BrowserWindow, Opener
 from playwright.sync_api import Page, expect
@@ -53,7 +55,7 @@ def test_the_last_images_stay_until_the_next_ones_form(opener: Opener) -> None:
     page.fill("#prompt textarea", "a plum")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#result .canvas-kept img.shown")).to_have_attribute("alt", "Generated image: a pear")
-    expect(page.locator("#result .elapsed")).to_have_text("2 s")
+    expect(page.locator("#result .elapsed")).to_have_text(re.compile(r"^([2-9]|\d{2,}) s$"))
     served.backend.release(100)
     expect(page.locator("#result img.shown")).to_have_attribute("alt", "Generated image: a plum")
     expect(page.locator("#result .elapsed")).to_have_count(0)
