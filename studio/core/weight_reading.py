@@ -20,7 +20,7 @@ from typing import Any
 _BACKEND = "pread"
 AVERAGES = "model_ema."  # a second UNet in files that training goes on from, which diffusers leaves aside
 
-_width: ContextVar[Any] = ContextVar("the number format that weights are converted to", default=None)
+_wanted_dtype: ContextVar[Any] = ContextVar("the torch dtype that weights are converted to", default=None)
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -64,11 +64,11 @@ def convert_weights(dtype: Any) -> Generator[None]:
     """Within the block diffusers gets the 16-bit weights of a file in the torch dtype `dtype`, converted one by one as
     they are read. Left to itself it reads the whole file first, and holds both until the model is built: up to twice
     the memory that the model takes. Weights in 32 bits are left to it, as some layers keep them."""
-    token = _width.set(dtype)
+    token = _wanted_dtype.set(dtype)
     try:
         yield
     finally:
-        _width.reset(token)
+        _wanted_dtype.reset(token)
 
 
 def disable_mapping() -> None:
@@ -92,7 +92,7 @@ class _UnmappedOpener:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         file = self._opener(*args, **{**kwargs, "backend": _BACKEND})
-        dtype = _width.get()
+        dtype = _wanted_dtype.get()
         return file if dtype is None else _ConvertingFile(file, dtype)
 
 
