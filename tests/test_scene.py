@@ -73,7 +73,28 @@ def read_prompts(prompt: str) -> list[str] | None:
         ("(a red apple:1.2) and ((a dog))", ["(a red apple:1.2)", "((a dog))"]),
         ("a (happy:1.3) cat and a dog", ["a (happy:1.3) cat", "a dog"]),
         ("(two red apples:1.2)", ["(a red apple:1.2)"] * 2),
-        ("two (red apples:1.2)", ["(a red apple:1.2)"] * 2),
+        ("two (red apples:1.2)", ["a (red apple:1.2)"] * 2),
+        ("two (red:1.3) apples", ["a (red:1.3) apple"] * 2),
+        ("((two (shiny:1.3) apples:1.2))", ["((a (shiny:1.3) apple:1.2))"] * 2),
+        ("two (shiny) (apples)", ["a (shiny) (apple)"] * 2),
+        ("a big (orange:1.2) cat and a dog", ["an (orange:1.2) cat", "a dog"]),
+        ("(orange) (cat:1.2), a dog", ["(orange) (cat:1.2)", "a dog"]),
+        ("a photo of a big orange cat and a dog", ["a photo of an orange cat", "a dog"]),
+        ("a photo of two orange cats and a dog", ["a photo of an orange cat"] * 2 + ["a dog"]),
+        ("drawing of dogs", ["drawing of a dog"] * 2),
+        ("(red:1.2) apples", ["a (red:1.2) apple"] * 2),
+        ("(red apples:1.2)", ["(a red apple:1.2)"] * 2),
+        ("a cat, a dog and 3 owls", ["a cat", "a dog"] + ["an owl"] * 3),
+        ("2 cats 2 dogs", ["a cat"] * 2 + ["a dog"] * 2),
+        ("a cat a dog", ["a cat", "a dog"]),
+        ("a cat; a dog + a fish", ["a cat", "a dog", "a fish"]),
+        ("a cat\na dog", ["a cat", "a dog"]),
+        ("3x cats", ["a cat"] * 3),
+        ("a 3d cat and a 3D dog", ["a 3d cat", "a 3D dog"]),
+        ("two 3-d cats", ["a 3-d cat"] * 2),
+        ("two fishes", ["a fish"] * 2),
+        ("a pair of scissors and a cat", ["scissors", "a cat"]),
+        ("a pair of cherries", ["a cherry"] * 2),
     ],
 )
 def test_each_thing_gets_a_prompt_of_its_own(prompt: str, expected: list[str]) -> None:
@@ -95,6 +116,11 @@ def test_each_thing_gets_a_prompt_of_its_own(prompt: str, expected: list[str]) -
         "a bowl of apples",
         "a cat or a dog",
         "a wizard, a cat and a dog",
+        "two cats, 2 wizards",
+        "two cats 2 wizards",
+        "two cats, four",
+        "a pair of scissors",
+        "a cat ) and ( a dog",
         "no cats and no dogs",
         "a cat AND a dog",
         "a cat BREAK a dog",
@@ -120,6 +146,7 @@ def test_each_thing_gets_a_prompt_of_its_own(prompt: str, expected: list[str]) -
         "two pairs of cats",
         "-3 cats",
         "3 x cats",
+        "11 cats",
         "zero cats and a dog",
         "twenty cats",
         "a thousand stars",
@@ -185,6 +212,18 @@ def test_words_for_sides_put_things_in_order(prompt: str, expected: list[str], a
     assert scene is not None
     assert [thing.prompt for thing in scene.things] == expected
     assert scene.arrangement is arrangement
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["wolves", "mice", "computer mice", "volcanoes", "volcanos", "mangos", "cacti", "sheep", "slices of pizza"],
+)
+def test_plurals_are_read_as_they_are_written(prompt: str) -> None:
+    names = ("wolf", "mouse", "computer mouse", "volcano", "mango", "cactus", "sheep", "slice of pizza")
+    scene = read_scene(f"three {prompt}", Vocabulary(frozenset(names)))
+    assert scene is not None
+    assert len(scene.things) == 3
+    assert scene.things[0].name in names
 
 
 def test_every_name_of_the_model_that_ships_can_be_counted_and_joined() -> None:

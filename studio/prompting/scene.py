@@ -20,16 +20,20 @@ _SCALES: dict[str, float] = {
     **dict.fromkeys(("big", "large", "huge", "giant"), _BIG),
     **dict.fromkeys(("small", "little", "tiny"), _SMALL),
 }
-_JOINERS = ("and", "&", "with", "plus", "near", "beside", "alongside", "next to", "as well as", "together with", ",")
+_JOINERS = (
+    *("and", "&", "+", "with", "plus", "near", "beside", "alongside", "next to", "as well as", "together with"),
+    ",",
+)
 _SYNTAX = re.compile(r"[\[\]{}|\\<>]|\b(?:AND|BREAK)\b|\bembedding:")  # of prompts that are more than plain words
-_TOKEN = re.compile(r":\s*[-+]?[\d.]+|[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+|\S")
+_TOKEN = re.compile(r":\s*[-+]?[\d.]+|[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+(?:-?[^\W\d_]+)*|\S")  # "3d" is no number
 _MOST_WORDS = 6  # before a name: a number, a size, a colour, what it is like
 _UNCLEAR = frozenset(  # before a name: how many there are is not said, more than there is room for, or none
     "no not zero without neither all any both each every many several some few more pairs couples ten eleven twelve "
     "thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty "
     "ninety dozen dozens hundred hundreds thousand thousands million millions x × - −".split()
 )
-_PUNCTUATION = "():.!?"  # leaves the words around it as they are
+_BRACKETS = "():"  # and weights
+_PUNCTUATION = f"{_BRACKETS}.!?"  # leaves the words around it as they are
 _DEEPEST = 20  # brackets around each other: more say nothing that a weight would not, and would take long to drop
 _EMPTY_BRACKETS = re.compile(r"\(\s*(?::\s*[-+]?[\d.]+\s*)?\)")
 _IRREGULAR = {
@@ -43,6 +47,8 @@ _IRREGULAR = {
     "loaf": "loaves",
     "scarf": "scarves",
     "snowman": "snowmen",
+    "cactus": "cacti",
+    "octopus": "octopi",
     "dice": "dice",
     "sheep": "sheep",
     "fish": "fish",
@@ -244,7 +250,7 @@ class _Reader:
         for segment in _split_at_commas(items):
             if not any(item.kind is _Kind.NAME for item in segment):
                 words = [item for item in segment if item.kind not in _GROUNDS]
-                if words and self._words[words[0].start] in (*_ARTICLES, *_NUMBERS):
+                if words and _begins_thing(self._words[words[0].start]):
                     raise _NotUnderstoodError  # a thing that is not known
                 if words:
                     extras.append(self._slice(words[0].start, words[-1].end))
@@ -264,8 +270,12 @@ class _Reader:
                 if group.name is not None:  # else "and" behind a comma
                     relations.append(_Side(item.value) if item.value else None)
                     groups.append(_Group())
-            else:
-                _add_item(group, item)
+                continue
+            if group.name is not None and item.kind is _Kind.WORD and _begins_thing(self._words[item.start]):
+                relations.append(None)  # "2 cats 2 dogs"
+                groups.append(_Group())
+            between = self._words[groups[-1].end : item.start]
+            _add_item(groups[-1], item, is_next=all(word[0] in _BRACKETS for word in between))
         if groups[-1].name is None:
             raise _NotUnderstoodError
         return groups, relations
@@ -288,11 +298,12 @@ class _Reader:
         if name.value and (name.is_plural or count > 1):
             changes |= {name.start: name.value} | dict.fromkeys(range(name.start + 1, name.end), "")
         known = name.value or " ".join(self._words[name.start : name.end])
-        text = self._rewrite(group, changes)
+        begin = skipped[0] if skipped else self._find_lead_end(group)
         if count > 1 or skipped:
-            text = _put_article(text, known)
-        if scale != 1:
-            text = _mend_article(text)
+            self._put_article(group, changes, begin, known)
+        elif scale != 1 and self._words[begin] in ("a", "an"):  # "a orange cat", without its size
+            changes[begin] = _choose_article(self._find_kept_word(group, changes, begin + 1))
+        text = self._rewrite(group, changes)
         return (Thing(text + "".join(tails), scale, known, text + tails[1]),) * count
 
     def _read_count(self, group: _Group) -> tuple[int, list[int]]:
@@ -306,23 +317,45 @@ class _Reader:
         for phrase in _PAIRS:
             if words[: len(phrase)] == phrase:
                 _check_counted_once(words[len(phrase) :])
-                return 2, places[: len(phrase)]
+                is_one = "pair" in phrase and not name.value and self._words[name.end - 1].endswith("s")
+                return 1 if is_one else 2, places[: len(phrase)]  # a pair of scissors is one thing
         _check_counted_once(words, most=1)
         if "of" in words and not _is_image_lead(words):
             raise _NotUnderstoodError
+        lead = self._find_lead_end(group)
         for place, word in zip(places, words, strict=True):
             number = _read_number(word)
             if number is not None:
-                articles = [where for where in places if where < place and self._words[where] in _ARTICLES]
+                articles = [where for where in places if lead <= where < place and self._words[where] in _ARTICLES]
                 return number, [*articles, place]
         return (2 if name.is_plural else 1), []
 
+    def _find_lead_end(self, group: _Group) -> int:
+        """The number of the token that the thing itself begins with, behind "a drawing of"."""
+        return next((item.end for item in group.before if self._words[item.start] == "of"), group.start)
+
+    def _put_article(self, group: _Group, changes: dict[int, str], begin: int, name: str) -> None:
+        """Put "a" or "an" before what is left of the group from token `begin` on, outside of brackets that hold a part
+        of it alone; not before names such as "scissors"."""
+        first = self._find_kept_word(group, changes, begin)
+        if first in _ARTICLES or (name.endswith("s") and not name.endswith(("ss", "us", "os"))):
+            return
+        depth = min(token.depth for token in self._tokens[begin : group.end])
+        place = begin
+        while place and self._words[place - 1] == "(" and self._tokens[place - 1].depth > depth:
+            place -= 1
+        changes[place] = f"{_choose_article(first)} {changes.get(place, self._tokens[place].text)}"
+
+    def _find_kept_word(self, group: _Group, changes: Mapping[int, str], begin: int) -> str:
+        """The first word of the group from token `begin` on that `changes` leave there, in lower case."""
+        texts = (changes.get(number, self._tokens[number].text) for number in range(begin, group.end))
+        return next((text.lower() for text in texts if text[:1].isalnum()), "")
+
     def _rewrite(self, group: _Group, changes: Mapping[int, str]) -> str:
         """The group's own words, with those of `changes` in place of some tokens. Brackets and weights stay."""
-        inner = range(group.start, group.end)
         begin, end = self._find_begin(group.start), self._find_end(group.end)
-        parts, at = list[str](), begin
-        for number in inner:
+        parts, at = list[str](), self._tokens[begin].start
+        for number in range(begin, group.end):
             token = self._tokens[number]
             parts += [self._prompt[at : token.start], changes.get(number, token.text)]
             at = token.end
@@ -332,10 +365,10 @@ class _Reader:
         return re.sub(r"(?<=\() | (?=[:)])", "", " ".join(text.split()))
 
     def _find_begin(self, number: int) -> int:
-        """Where the brackets before token `number` begin in the prompt."""
+        """The number of the token that the brackets before token `number` begin with."""
         while number and self._words[number - 1] == "(":
             number -= 1
-        return self._tokens[number].start
+        return number
 
     def _find_end(self, number: int) -> int:
         """Where the weight and the brackets behind token `number` - 1 end in the prompt."""
@@ -345,7 +378,7 @@ class _Reader:
         return end
 
     def _slice(self, start: int, end: int) -> str:
-        return self._prompt[self._find_begin(start) : self._find_end(end)].strip()
+        return self._prompt[self._tokens[self._find_begin(start)].start : self._find_end(end)].strip()
 
 
 def _split_tokens(prompt: str) -> list[_Token]:
@@ -358,13 +391,21 @@ def _split_tokens(prompt: str) -> list[_Token]:
             raise _NotUnderstoodError
         tokens.append(_Token(text, match.start(), match.end(), depth))
         depth -= text == ")"
+        if depth < 0:
+            raise _NotUnderstoodError
     if depth:
         raise _NotUnderstoodError
     return tokens
 
 
 def _read_number(word: str) -> int | None:
-    return _NUMBERS.get(word, int(word[:3]) if word.isdecimal() else None)
+    digits = word.removesuffix("x")
+    return _NUMBERS.get(word, int(digits[:3]) if digits.isdecimal() else None)
+
+
+def _begins_thing(word: str) -> bool:
+    """Whether a thing is named after that word, be it known or not."""
+    return word in _ARTICLES or _read_number(word) is not None
 
 
 def _check_counted_once(words: Sequence[str], most: int = 0) -> None:
@@ -388,11 +429,11 @@ def _split_phrase(text: str) -> tuple[str, ...]:
 def _build_phrases(vocabulary: Vocabulary) -> dict[tuple[str, ...], _Item]:
     """Everything that is known, by its words; a name in the plural only where that is no name by itself."""
     phrases = {_split_phrase(text): _Item(_Kind.JOINER, 0, 0) for text in _JOINERS}
-    phrases[(",",)] = _Item(_Kind.COMMA, 0, 0)
+    phrases |= dict.fromkeys(((",",), (";",)), _Item(_Kind.COMMA, 0, 0))
     phrases |= {_split_phrase(text): _Item(_Kind.RELATION, 0, 0, side) for text, side in _RELATIONS.items()}
     phrases |= {_split_phrase(text): _Item(_Kind.SIDE, 0, 0, side) for text, side in _SIDES.items()}
     names = tuple(map(_split_phrase, vocabulary.names))
-    singulars = {_build_plural(words): " ".join(words) for words in names}
+    singulars = {plural: " ".join(words) for words in names for plural in _list_plurals(words)}
     plurals = {words: _Item(_Kind.NAME, 0, 0, singular, is_plural=True) for words, singular in singulars.items()}
     known = {words: _Item(_Kind.NAME, 0, 0, singulars.get(words, "")) for words in names}
     for place, ground in vocabulary.places.items():
@@ -410,21 +451,26 @@ def _vary_articles(words: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
         yield (*preposition, article, *rest)
 
 
-def _build_plural(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The plural of a name: of its last word, or of the one before "of", "with", "and" and the like."""
+def _list_plurals(words: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    """The plurals of a name that are written: of its last word, or of the one before "of", "with" and the like."""
     inner = ("of", "with", "from", "behind", "in", "out")
     head = next((number for number, word in enumerate(words) if word in inner), len(words)) - 1
-    return (*words[:head], _inflect(words[head]), *words[head + 1 :]) if head >= 0 else words
+    if head < 0:
+        return
+    for plural in _inflect(words[head]):
+        yield (*words[:head], plural, *words[head + 1 :])
 
 
-def _inflect(noun: str) -> str:
+def _inflect(noun: str) -> Iterable[str]:
+    """ "wolves" and "wolfs", "volcanos" and "volcanoes": what is seen, right or wrong."""
     if noun in _IRREGULAR:
-        return _IRREGULAR[noun]
+        yield _IRREGULAR[noun]
     if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
-        return noun[:-1] + "ies"
-    if noun.endswith(("s", "x", "z", "ch", "sh")) or noun in ("potato", "tomato", "mango"):
-        return noun + "es"
-    return noun + "s"
+        yield noun[:-1] + "ies"
+        return
+    yield noun + ("es" if noun.endswith(("s", "x", "z", "ch", "sh")) else "s")
+    if noun.endswith("o"):
+        yield noun + "es"
 
 
 def _split_at_commas(items: Sequence[_Item]) -> list[list[_Item]]:
@@ -437,8 +483,9 @@ def _split_at_commas(items: Sequence[_Item]) -> list[list[_Item]]:
     return segments
 
 
-def _add_item(group: _Group, item: _Item) -> None:
-    """Add a word, a name, a side or a place to the group; nothing but the last two may follow the name."""
+def _add_item(group: _Group, item: _Item, *, is_next: bool) -> None:
+    """Add a word, a name, a side or a place to the group; nothing but the last two may follow the name, or another name
+    that `is_next` to it."""
     if item.kind in _GROUNDS:
         if group.name is None and group.before:
             raise _NotUnderstoodError
@@ -449,7 +496,7 @@ def _add_item(group: _Group, item: _Item) -> None:
         group.side = _Side(item.value)
         return
     if group.name is not None:
-        if item.kind is not _Kind.NAME or group.end != item.start or group.name.is_plural:
+        if item.kind is not _Kind.NAME or not is_next or group.name.is_plural:
             raise _NotUnderstoodError
         group.before.append(group.name)  # "orange" of "orange cat"
         group.name = None
@@ -471,22 +518,6 @@ def _is_image_lead(words: Sequence[str]) -> bool:
 
 def _choose_article(word: str) -> str:
     return "an" if word[:1] in "aeiou" and not word.startswith(("uni", "ufo")) else "a"
-
-
-def _put_article(text: str, name: str) -> str:
-    """ "red apple" as "a red apple", inside its brackets; "scissors" as it is."""
-    brackets = len(text) - len(text.lstrip("("))
-    inner = text[brackets:]
-    is_plural = name.endswith("s") and not name.endswith(("ss", "us", "os"))
-    if is_plural or inner.split(" ")[0].lower() in _ARTICLES:
-        return text
-    return f"{text[:brackets]}{_choose_article(inner.lower())} {inner}"
-
-
-def _mend_article(text: str) -> str:
-    """ "a orange" as "an orange", at the beginning, where a word between them was left out."""
-    match = re.match(r"(\(*)(a|an) (\w.*)", text)
-    return f"{match[1]}{_choose_article(match[3].lower())} {match[3]}" if match else text
 
 
 def _arrange(made: list[tuple[_Group, tuple[Thing, ...]]], relations: list[_Side | None]) -> Scene:
