@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
+from fakes import FakeBackend, open_engine, wait_until_final
 from PIL import Image
 
 from studio.api.dialects.fit_request import fit_to_model
@@ -16,8 +18,9 @@ from studio.core.feature import Feature
 from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.model import Model, Sampling, Sizes
 from studio.core.request import GenerationRequest
-from studio.core.request_parts import Hires
+from studio.core.request_parts import Hires, Inpaint, Outpaint
 from studio.core.task import Task
+from studio.core.user import LOCAL_USER
 from studio.core.weights import WeightFile, WeightKind
 from studio.engine.models.fallback_request import adapt
 from studio.pipelines.catalog.model_folders import find_model_upscaler
@@ -84,7 +87,10 @@ def test_a_recipe_that_says_nothing_of_it_stays_as_small_as_it_was() -> None:
         ({"width": 256, "height": 256}, SMALL, (256, 256, False)),
         ({"width": 520, "height": 512}, SMALL, (520, 512, False)),
         ({"width": 512, "height": 512, "hires": Hires()}, SMALL, (512, 512, False)),
-        ({"width": 512, "height": 512, "task": Task.IMG2IMG}, SMALL, (512, 512, False)),
+        ({"width": 512, "height": 512, "task": Task.IMG2IMG}, SMALL, (128, 128, True)),
+        ({"width": 512, "height": 512, "task": Task.INPAINT}, SMALL, (128, 128, True)),
+        ({"width": 512, "height": 512, "task": Task.EDIT}, SMALL, (512, 512, False)),
+        ({"width": 128, "height": 128, "task": Task.IMG2IMG}, SMALL, (128, 128, False)),
         ({"width": 512, "height": 512}, PLAIN, (512, 512, False)),
         ({}, SMALL, (None, None, False)),
     ],
@@ -99,9 +105,58 @@ def test_sizes_of_other_programs_are_reached_by_enlarging_where_that_is_nearer_t
         assert model.get_result_size(fitted) == (asked["width"], asked["height"])
 
 
-def test_only_txt2img_enlarges_and_not_beyond_what_an_image_may_have() -> None:
-    with pytest.raises(InvalidRequest, match="only available for txt2img"):
-        SMALL.check(GenerationRequest(task=Task.IMG2IMG, source="it", enlarge=True))
+def test_a_request_of_another_program_without_a_size_is_drawn_small_as_its_source_says() -> None:
+    asked = GenerationRequest(task=Task.IMG2IMG, source="it")
+    fitted, notes = fit_to_model(asked, SMALL)
+    assert (fitted.enlarge, fitted.width) == (True, None)
+    assert any("enlarged" in note for note in notes)
+    assert not fit_to_model(asked, PLAIN)[0].enlarge
+    assert not fit_to_model(asked, SMALL, is_own=True)[0].enlarge
+    assert not fit_to_model(GenerationRequest(), SMALL)[0].enlarge
+
+
+@pytest.mark.parametrize(
+    ("source", "drawn"),
+    [
+        ((512, 512), (128, 128)),
+        ((704, 320), (176, 80)),
+        ((1024, 1024), (128, 128)),
+        ((4000, 3000), (144, 104)),
+        ((500, 500), (120, 120)),
+        ((256, 256), (128, 128)),
+        ((128, 128), (128, 128)),
+        ((64, 96), (64, 96)),
+    ],
+)
+def test_a_source_is_drawn_so_small_that_the_result_is_as_large_as_it(
+    source: tuple[int, int], drawn: tuple[int, int]
+) -> None:
+    assert SMALL.get_source_size(GenerationRequest(enlarge=True), *source) == drawn
+    assert SMALL.get_source_size(GenerationRequest(), *source) == SMALL.sizes.find_nearest_size(*source)
+
+
+def test_a_job_says_at_which_size_its_source_was_drawn(tmp_path: Path) -> None:
+    backend = FakeBackend(SMALL)
+    engine = open_engine(tmp_path, backend, default_model=SMALL.id)
+    kept = engine.keep_image(Image.new("RGB", (512, 512), "red"), LOCAL_USER)
+    asked = GenerationRequest(task=Task.IMG2IMG, source=kept.hash, enlarge=True)
+    snapshot = wait_until_final(engine.submit(asked, LOCAL_USER))
+    drawn, _ = backend.seen[0]
+    assert (drawn.width, drawn.height) == (128, 128)
+    (asset,) = snapshot.assets
+    assert "Drawn at 128×128 px and enlarged to 512×512 px." in asset.notes
+    assert "Size: 128x128" in asset.infotext
+    plain = wait_until_final(engine.submit(asked.replace(enlarge=False), LOCAL_USER))
+    assert backend.seen[1][0].width == 512
+    assert not any("enlarged" in note for note in plain.assets[0].notes)
+    engine.close()
+
+
+def test_what_is_drawn_by_instruction_is_not_enlarged_and_nothing_beyond_what_an_image_may_have() -> None:
+    SMALL.check(GenerationRequest(task=Task.IMG2IMG, source="it", enlarge=True))
+    edits = dataclasses.replace(SMALL, tasks=frozenset({Task.EDIT}))
+    with pytest.raises(InvalidRequest, match="does not support enlarging in edit"):
+        edits.check(GenerationRequest(task=Task.EDIT, source="it", enlarge=True))
     with pytest.raises(InvalidRequest, match="would be 32768×512"):
         SMALL.check(GenerationRequest(width=8192, height=128, enlarge=True))
 
@@ -140,4 +195,39 @@ def test_the_enlarged_image_is_the_small_one_through_the_network_every_time(tmp_
         assert after.tobytes() == repeated.tobytes() == enlarge_image(before, (256, 256), network).tobytes()
         plain = before.resize((256, 256), Image.Resampling.LANCZOS)
         assert np.abs(np.asarray(after, float) - np.asarray(plain, float)).mean() > 0.5  # more than resampled
+    backend.close()
+
+
+@pytest.mark.torch
+def test_a_redrawn_image_goes_through_the_network_once_and_what_a_mask_keeps_stays(tmp_path: Path) -> None:
+    from studio.pipelines.upscale.upscale_image import enlarge_image, load_upscaler
+
+    path = find_model_upscaler(EMBEDDED)
+    assert path is not None
+    file = WeightFile(name="it", kind=WeightKind.UPSCALER, path=path, bytes=path.stat().st_size)
+    network = load_upscaler(file, "cpu")
+    backend, settings = make_local_pipelines(tmp_path, FolderCatalog({"embedded": EMBEDDED}))
+    noise = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+    source = Image.fromarray(noise).resize((256, 256), Image.Resampling.BICUBIC)
+    mask = Image.new("L", (256, 256))
+    mask.paste(255, (128, 0, 256, 256))
+    ctx = RecordingContext(settings, images={"source": source, "mask": mask})
+
+    def draw(task: Task, **changes: Any) -> Image.Image:
+        request = make_request("embedded", task=task, source="source", strength=0.5, **changes)
+        (made,) = backend.render(request, make_seeds(1), ctx)
+        return made.image
+
+    for loops in (1, 2):
+        small, large = (draw(Task.IMG2IMG, loops=loops, enlarge=enlarge) for enlarge in (False, True))
+        assert small.size == (64, 64)
+        assert large.tobytes() == enlarge_image(small, (256, 256), network).tobytes()
+    inpaint = Inpaint(mask_blur=0)
+    plain, crisp = (draw(Task.INPAINT, mask="mask", inpaint=inpaint, enlarge=enlarge) for enlarge in (False, True))
+    assert plain.size == crisp.size == (256, 256)
+    left, right = (0, 0, 128, 256), (128, 0, 256, 256)
+    assert crisp.crop(left).tobytes() == source.crop(left).tobytes()
+    assert crisp.crop(right).tobytes() != plain.crop(right).tobytes()
+    grown = draw(Task.OUTPAINT, outpaint=Outpaint(right=128), enlarge=True)
+    assert grown.size == (384, 256)
     backend.close()

@@ -79,6 +79,7 @@ def filled(request: GenerationRequest) -> dict[str, Any]:
         GenerationRequest(
             task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.4, width=64, height=96, resize=Resize.FILL
         ),
+        GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.4, enlarge=True),
         GenerationRequest(
             task=Task.INPAINT,
             model="fake",
@@ -218,13 +219,19 @@ def test_what_the_model_lacks_is_left_out_and_not_shown() -> None:
         prompt="a",
         source=SOURCE,
         strength=0.5,
+        enlarge=True,
         control=(ControlUnit(model="c"),),
         references=(Reference(image=OTHER),),
     )
     assert read_img2img(filled(asked), bare) == GenerationRequest(
         task=Task.IMG2IMG, model="bare", prompt="a", source=SOURCE
     )
-    assert not get_visible_parts(MODES["Img2Img"], bare) & {Part.STRENGTH, Part.CONTROL, Part.REFERENCE}
+    assert not get_visible_parts(MODES["Img2Img"], bare) & {
+        Part.STRENGTH,
+        Part.CONTROL,
+        Part.REFERENCE,
+        Part.ENLARGE,
+    }
 
 
 @pytest.mark.parametrize(

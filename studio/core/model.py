@@ -18,6 +18,7 @@ GPU_LANE = "gpu"
 TOOLS_LANE = "tools"  # Pillow, OpenCV, ONNX
 CLUSTER_LANE = "cluster"  # local models of other machines
 ENLARGEMENT = 4  # times, of the networks that models bring for it
+_NOT_ENLARGED = (Task.EDIT, Task.DETAIL)  # by instruction, or in areas whose size is their own
 
 
 class Quality(StrEnum):
@@ -216,6 +217,18 @@ class Model:
         """The (width, height) in px of the first pass."""
         return self.sizes.fit_size(request.width, request.height, request.aspect)
 
+    def get_source_size(self, request: GenerationRequest, width: int, height: int) -> tuple[int, int]:
+        """The (width, height) in px of a pass over a source of that size in px: its own, as near as the model can. With
+        `enlarge` a quarter of that, so that the result is as large as the source, where that is near what the model was
+        trained at; else what it was trained at, in the source's shape."""
+        if not request.enlarge:
+            return self.sizes.find_nearest_size(width, height)
+        times = math.prod(self.sizes.liked[0]) / (width * height)  # as large as the source
+        share = 1 / ENLARGEMENT
+        if not 0.5 <= times / share**2 <= 2:
+            share = min(1.0, math.sqrt(times))
+        return self.sizes.find_nearest_size(max(1, round(width * share)), max(1, round(height * share)))
+
     def get_hires_size(self, request: GenerationRequest) -> tuple[int, int]:
         """The (width, height) in px after the hires pass, rounded to the model's multiple."""
         if request.hires is None:
@@ -241,9 +254,10 @@ class Model:
     def _check_enlarged(self, request: GenerationRequest) -> None:
         if not request.enlarge:
             return
-        if request.task is not Task.TXT2IMG:
+        if not can_be_enlarged(request.task):
             raise InvalidRequest(
-                "Enlarging is only available for txt2img.", hint="Upscale the result in a separate step."
+                f"{self.title} does not support enlarging in {request.task}.",
+                hint="Upscale the result in a separate step.",
             )
         width, height = self.get_result_size(request)
         if max(width, height) > MAX_SIDE:
@@ -275,6 +289,11 @@ class Model:
             raise InvalidRequest(
                 f"The sampler {name} has no schedule {schedule!r}.", hint="It has: " + ", ".join(table[name]) + "."
             )
+
+
+def can_be_enlarged(task: Task) -> bool:
+    """Whether what is drawn for `task` may go through the network that a model brings for its own images."""
+    return task.is_generative and task not in _NOT_ENLARGED
 
 
 def _check_composed(request: GenerationRequest) -> None:

@@ -25,6 +25,7 @@ class Part(StrEnum):
     STYLE = "style"
     STRENGTH = "strength"
     SIZE = "size"
+    ENLARGE = "enlarge"
     LOOPS = "loops"
     DRAWING = "drawing"
     BATCH = "batch"
@@ -68,12 +69,24 @@ _DRAWING_FIELDS = (
     "control",
     "references",
     "detailers",
+    "enlarge",
 )
 _DRAWING_PARTS = frozenset(
-    {Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE, Part.CONTROL, Part.REFERENCE, Part.DETAILER}
+    {
+        Part.PROMPT,
+        Part.DRAWING,
+        Part.STRENGTH,
+        Part.SIZE,
+        Part.ENLARGE,
+        Part.CONTROL,
+        Part.REFERENCE,
+        Part.DETAILER,
+    }
 )
-_SEARCH_PARTS = frozenset({Part.PROMPT, Part.SEARCH, Part.MASK, Part.DRAWING, Part.STRENGTH, Part.INPAINT})
-_FOLLOWING_PARTS = frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE, Part.DETAILER})
+_SEARCH_PARTS = frozenset(
+    {Part.PROMPT, Part.SEARCH, Part.MASK, Part.DRAWING, Part.STRENGTH, Part.INPAINT, Part.ENLARGE}
+)
+_FOLLOWING_PARTS = frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE, Part.ENLARGE, Part.DETAILER})
 _INPAINT_MODELS = "a Stable Diffusion, SDXL or FLUX checkpoint, or a cloud provider with a key"
 _SEARCH_MODELS = "a text-prompted segmentation model (see Configurations), or a cloud provider with a key"
 
@@ -128,7 +141,7 @@ OPERATIONS: tuple[Operation, ...] = (
         title="Replace background & relight",
         help="Keep the foreground and generate another background, or take one from an image.",
         takes=("prompt", "background", "lighting", *_DRAWING_FIELDS),
-        parts=frozenset({Part.PROMPT, Part.DRAWING, Part.BACKGROUND, Part.STRENGTH}),
+        parts=frozenset({Part.PROMPT, Part.DRAWING, Part.BACKGROUND, Part.STRENGTH, Part.ENLARGE}),
         would=_INPAINT_MODELS,
     ),
     Operation(
@@ -136,8 +149,8 @@ OPERATIONS: tuple[Operation, ...] = (
         title="Erase",
         help="Remove what you paint over and fill the place from what is around it.",
         needs=("source", "mask"),
-        takes=("steps", "seed", "inpaint"),
-        parts=frozenset({Part.MASK, Part.DRAWING}),
+        takes=("steps", "seed", "inpaint", "enlarge"),
+        parts=frozenset({Part.MASK, Part.DRAWING, Part.ENLARGE}),
         would=_INPAINT_MODELS,
     ),
     Operation(
@@ -241,5 +254,6 @@ def get_visible_parts(operation: Operation, model: Model | None) -> frozenset[Pa
         Part.REFERENCE: Feature.REFERENCE not in model.features,
         Part.DETAILER: Feature.DETAILER not in model.features,
         Part.STRENGTH: Feature.STRENGTH not in model.features,
+        Part.ENLARGE: Feature.ENLARGE not in model.features,
     }
     return frozenset(part for part in operation.parts if not lacking.get(part))

@@ -388,17 +388,21 @@ def test_the_model_that_ships_repaints_what_is_masked_and_nothing_else(opener: O
     page = window.open()
     page.set_default_timeout(200_000)  # torch is imported and the model loaded on the way
     window.tab("Img2Img")
-    choose(page, image(tmp_path, 128, 128))
+    choose(page, image(tmp_path, 512, 512))
     page.fill("#i2i-steps input[type=number]", "4")
     page.fill("#i2i-prompt textarea", "a red apple")
+    expect(page.locator("#i2i-enlarge input")).to_be_checked()
     generate(window)
+    expect(page.locator("#i2i-result .notes")).to_contain_text("Drawn at 128×128 px and enlarged to 512×512 px.")
     whole = served.studio.engine.assets(LOCAL_USER, 1)[0]
     mode(page, "Inpaint")
     stroke(page, "#i2i-mask", (0.3, 0.3), (0.7, 0.3))
     generate(window)
     part = served.studio.engine.assets(LOCAL_USER, 1)[0]
     assert (whole.request.task, part.request.task) == (Task.IMG2IMG, Task.INPAINT)
-    before, after = draw_fake_image(1, 128, 128), Image.open(part.path).convert("RGB")
-    assert after.crop((0, 64, 128, 128)).tobytes() == before.crop((0, 64, 128, 128)).tobytes()
-    assert after.getpixel((64, 38)) != before.getpixel((64, 38))
+    assert (whole.width, whole.height, whole.request.width, whole.request.enlarge) == (512, 512, 128, True)
+    assert (part.width, part.height, part.request.width, part.request.enlarge) == (512, 512, 128, True)
+    before, after = draw_fake_image(1, 512, 512), Image.open(part.path).convert("RGB")
+    assert after.crop((0, 256, 512, 512)).tobytes() == before.crop((0, 256, 512, 512)).tobytes()
+    assert after.getpixel((256, 152)) != before.getpixel((256, 152))
     assert window.complaints == []

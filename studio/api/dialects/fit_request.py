@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 from studio.core.feature import Feature
-from studio.core.model import ENLARGEMENT, Model
+from studio.core.model import ENLARGEMENT, Model, can_be_enlarged
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 
@@ -40,6 +40,9 @@ def fit_to_model(
     if smaller is not None:
         notes.append(f"Generated at {smaller[0]}×{smaller[1]}, near the size that {model.title} knows, and enlarged.")
         request = request.replace(width=smaller[0], height=smaller[1], enlarge=True)
+    elif not is_own and _follows_source(request) and _can_enlarge(request, model):
+        notes.append(f"The image is enlarged by the network of {model.title}.")
+        request = request.replace(enlarge=True)  # its size follows when that of the source is known
     sampler, schedule, more = _fit_sampling(request.sampler, request.schedule, model)
     request = request.replace(sampler=sampler, schedule=schedule)
     hires = request.hires
@@ -68,8 +71,7 @@ def _find_size_to_enlarge(request: GenerationRequest, model: Model) -> tuple[int
     """The size of an image that the model's own network then enlarges to the one that is asked for; None where that
     one is nearer to what the model was trained at, or something else hangs on it."""
     width, height = request.width, request.height
-    others = (request.enlarge, request.hires, request.axes, request.detailers, request.regions)
-    if request.task is not Task.TXT2IMG or not model.sampling.enlarge or not width or not height or any(others):
+    if not width or not height or not _can_enlarge(request, model):
         return None
     step = ENLARGEMENT * model.sizes.multiple
     smaller = width // ENLARGEMENT, height // ENLARGEMENT
@@ -78,6 +80,18 @@ def _find_size_to_enlarge(request: GenerationRequest, model: Model) -> tuple[int
     trained = math.prod(model.sizes.liked[0])
     is_nearer = abs(math.log(math.prod(smaller) / trained)) < abs(math.log(width * height / trained))
     return smaller if is_nearer else None
+
+
+def _can_enlarge(request: GenerationRequest, model: Model) -> bool:
+    """Whether the model's own network may enlarge what is drawn for `request`, and nothing else hangs on its size."""
+    others = (request.enlarge, request.hires, request.axes, request.detailers, request.regions)
+    return model.sampling.enlarge and can_be_enlarged(request.task) and not any(others)
+
+
+def _follows_source(request: GenerationRequest) -> bool:
+    """Whether it is drawn as large as its source."""
+    sized = request.width or request.height or request.aspect
+    return request.task is not Task.TXT2IMG and not sized
 
 
 def _fit_size(width: int, height: int, model: Model) -> tuple[int, int]:

@@ -55,7 +55,7 @@ def fill_size(request: GenerationRequest, model: Model, user: str, images: Image
     if not first or not request.task.is_generative or request.width or request.height or request.aspect:
         return request
     kept = images.get(first[0], user)
-    width, height = model.sizes.find_nearest_size(kept.width, kept.height)
+    width, height = model.get_source_size(request, kept.width, kept.height)
     return request.replace(width=width, height=height)
 
 
@@ -66,6 +66,9 @@ def describe_rounded_size(request: GenerationRequest, model: Model, sizes: Itera
     others = [size for size in dict.fromkeys(sizes) if size != drawn]
     if request.task not in _REDRAWING_TASKS or request.mask or not all(drawn) or not others:
         return ""
+    if request.enlarge:
+        width, height = model.get_result_size(request)
+        return f"Drawn at {drawn[0]}×{drawn[1]} px and enlarged to {width}×{height} px."
     told = f"{others[0][0]}×{others[0][1]} px" + (f" and {len(others) - 1} other sizes" if len(others) > 1 else "")
     return f"The source has {told}; it was drawn at {drawn[0]}×{drawn[1]} px, the nearest size of {model.title}."
 

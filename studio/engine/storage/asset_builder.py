@@ -71,7 +71,8 @@ class AssetBuilder:
         )
 
     def _build_infotext(self, request: GenerationRequest, model: Model, rendered: RenderedImage) -> str:
-        width, height = model.get_size(request) if request.task is Task.TXT2IMG else rendered.image.size
+        is_first = request.task is Task.TXT2IMG or request.enlarge  # the size of a first pass is said
+        width, height = model.get_size(request) if is_first else rendered.image.size
         return format_infotext(
             request,
             model=model,

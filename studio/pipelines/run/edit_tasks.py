@@ -120,7 +120,7 @@ def _plan_erase(request: GenerationRequest, source: Image.Image, tools: EditCont
 def _plan_outpaint(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Edit:
     """Drawn at the canvas' own size, or as near as the model can."""
     canvas = outpaint.grow_canvas(request.outpaint, *source.size)
-    width, height = tools.model.sizes.find_nearest_size(canvas.width, canvas.height)
+    width, height = tools.model.get_source_size(request, canvas.width, canvas.height)
     whole = outpaint.prefill_canvas(source if source.mode == "RGBA" else flatten_alpha(source), canvas)
     mask = outpaint.build_outpaint_mask(canvas, *source.size)
     inpaint = dataclasses.replace(request.inpaint, fill=MaskedContent.ORIGINAL, only_masked=False)

@@ -21,6 +21,7 @@ from studio.pipelines.run.edit_tasks import Edit, EditContext, EditMode, plan_ed
 from studio.pipelines.run.masks import Canvas
 from studio.pipelines.run.prepared_run import OpenedPipeline, PassRunner
 from studio.pipelines.run.run_plan import Resources, plan_pass
+from studio.pipelines.upscale import upscale_image, upscale_request
 
 _DRAWN_AS = MappingProxyType({EditMode.IMAGE: Task.IMG2IMG, EditMode.MASK: Task.INPAINT})
 
@@ -42,6 +43,9 @@ class Editing:
         self._plan = plan_pass(resources, self._edit.request)
         self._own_class = Task.TXT2IMG not in model.tasks  # made for this one thing, and loaded as what it is
         self._run, self._total, self._share = compute_edit_steps(self._plan.steps, self._edit)
+        self._final_size = model.get_result_size(self._plan.request)
+        if self._plan.request.enlarge:
+            upscale_request.check_output_size(self._final_size, runs.ctx)
         self._first = self._edit.ready(self._edit.source)
         self._control = self._plan_control(resources) if self._run else None
 
@@ -66,8 +70,20 @@ class Editing:
             else:
                 drawn = self._draw_images(canvases, tuple(_offset_seed(seed, loop) for seed in seeds), progress)
                 progress.before += self._run
+            if self._plan.request.enlarge and loop == self._loops - 1:
+                drawn = self._enlarge_images(drawn)
             sources = [canvas.finish(image) for canvas, image in zip(canvases, drawn, strict=True)]
         return sources
+
+    def _enlarge_images(self, drawn: list[Image.Image]) -> list[Image.Image]:
+        """Through the network that the model brings for its own images; pasted ones that nothing is drawn over have
+        another size than what is drawn, and stay as they are."""
+        size = self._final_size
+        with self._runs.model_upscaler(self._plan) as upscaler, self._runs.ctx.phase("upscale"):
+            return [
+                upscale_image.enlarge_image(image, size, upscaler) if image.size == self._plan.size else image
+                for image in drawn
+            ]
 
     def _prepare_canvases(self, sources: list[Image.Image]) -> list[Canvas]:
         """A canvas per source; the first loop has one source for all."""

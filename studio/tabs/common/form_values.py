@@ -53,11 +53,16 @@ def read_form(values: Values, model: Model, kind: type[GenerationRequest] = Gene
         InvalidRequest: a value of the wrong kind or out of range.
     """
     data = read_common_fields(values, model, kind) | read_fields(select_fields(kind.FIELDS, Group.SIZE), values)
-    if not any(values[f"axis_{name}"] == MODEL_AXIS for name in AXES):  # other models of a grid may not know it
+    if not names_other_models(values):
         data |= read_fields(select_fields(kind.FIELDS, Group.ENLARGE), values, model)
     if Feature.HIRES in model.features and values["hires_on"]:
         data["hires"] = read_fields(Hires.FIELDS, values)
     return parse_request(data, kind)
+
+
+def names_other_models(values: Values) -> bool:
+    """Whether the form asks for a grid of models, of which some may not know what is special to one."""
+    return any(values[f"axis_{name}"] == MODEL_AXIS for name in AXES)
 
 
 def parse_request(data: Mapping[str, object], kind: type[GenerationRequest] = GenerationRequest) -> GenerationRequest:

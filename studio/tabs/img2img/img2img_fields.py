@@ -15,7 +15,7 @@ from studio.core.model import Model
 from studio.core.operations import EDIT, EDITS, MODES, Part, find_operation, get_visible_parts
 from studio.tabs.common import form_fields, image_fields
 from studio.tabs.common.events import UNQUEUED, show_errors
-from studio.tabs.common.field_widgets import build_rows, build_widget, get_initial_value
+from studio.tabs.common.field_widgets import FieldContext, build_rows, build_widget, get_initial_value
 from studio.tabs.common.form import Form
 from studio.tabs.common.widgets import build_checkbox, build_slider
 from studio.tabs.img2img.img2img_values import GROW_MODES, SIDES
@@ -139,7 +139,7 @@ def _build_outpaint_fields() -> dict[str, Component]:
 
 
 def build_output_size_fields(layout: Img2ImgLayout) -> None:
-    """The size that is drawn at, and the loopback."""
+    """The size that is drawn at, and whether the model's own network enlarges it."""
     with layout.part(Part.SIZE):
         own = gr.Checkbox(
             False,
@@ -157,6 +157,9 @@ def build_output_size_fields(layout: Img2ImgLayout) -> None:
         **UNQUEUED,
     )
     layout.fields |= {"own_size": own, **made}
+    with layout.part(Part.ENLARGE):
+        spec = get_field(REQUEST_FIELDS, "enlarge")
+        layout.fields[spec.form_name] = build_widget(spec, PREFIX, FieldContext(model=layout.model))
 
 
 def build_additional_fields(layout: Img2ImgLayout) -> None:

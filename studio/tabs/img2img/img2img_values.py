@@ -88,6 +88,11 @@ def _read_size(values: Values) -> dict[str, object]:
     return _read_group(Group.SIZE, Group.RESIZE)(values)
 
 
+def _read_enlarge(values: Values) -> dict[str, object]:
+    fields = () if form_values.names_other_models(values) else (get_field(REQUEST_FIELDS, "enlarge"),)
+    return read_fields(fields, values)
+
+
 def _read_style(values: Values) -> dict[str, object]:
     style = read_single_image(values["style"])
     if style is None:
@@ -111,6 +116,7 @@ _READERS = {
     Part.INPAINT: _read_inpaint,
     Part.GROW: _read_outpaint,
     Part.SIZE: _read_size,
+    Part.ENLARGE: _read_enlarge,
     Part.STYLE: _read_style,
     Part.REFERENCE: _read_reference,
     Part.CONTROL: lambda values: {"control": control_values.read_units(values)},

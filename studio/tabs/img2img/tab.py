@@ -168,12 +168,13 @@ class _Img2ImgPage:
 
     def build_cost_request(self, values: Mapping[str, Any]) -> GenerationRequest:
         """The request on which the form's cost depends, complete or not; raises InvalidRequest and UnknownModel."""
-        task = find_operation(values["mode"], values["operation"]).task
-        wanted: dict[str, Any] = {
-            "task": task,
-            "model": model_selection.get_selectable_model(self._studio, str(values["model"]), task).id,
-        }
+        operation = find_operation(values["mode"], values["operation"])
+        task = operation.task
+        model = model_selection.get_selectable_model(self._studio, str(values["model"]), task)
+        wanted: dict[str, Any] = {"task": task, "model": model.id}
         wanted |= {"steps": values["steps"]} if task.is_generative else {}
+        if Part.ENLARGE in get_visible_parts(operation, model):
+            wanted["enlarge"] = values["enlarge"] is True
         wanted |= {"batch": list(read_image_names(values["batch"]))} if values["batch"] else {}
         wanted |= {"width": values["width"], "height": values["height"]} if values["own_size"] is True else {}
         return parse_request(wanted | {"count": values["count"]})
