@@ -221,3 +221,32 @@ def test_the_model_that_ships_draws_a_red_apple(opener: Opener, tmp_path: Path) 
     red, green, blue = image.resize((1, 1), Image.Resampling.BOX, (160, 200, 352, 392)).getpixel((0, 0))
     assert image.size == (512, 512)
     assert red > 1.5 * max(green, blue)
+
+
+@pytest.mark.torch
+def test_a_composed_image_that_is_dropped_on_the_form_is_made_again(opener: Opener, tmp_path: Path) -> None:
+    served = opener.serve_embedded()
+    window = opener.open_window(served)
+    page = window.open()
+    page.set_default_timeout(200_000)  # torch is imported and the model loaded on the way
+    page.fill("#steps input[type=number]", "3")
+    generate(page, "a red apple and a (blue:1.2) car on grass")
+    window.wait_for_status("finished")
+    first = served.studio.engine.assets(LOCAL_USER, 1)[0]
+    assert (first.request.compose, first.request.scenery, first.request.enlarge) == (True, True, True)
+    boxes = [page.locator(f"#{name} input") for name in ("scenery", "compose", "enlarge")]
+    for box in boxes:
+        box.uncheck()
+    page.fill("#prompt textarea", "something else")
+    page.click("button:has-text('Restore')")
+    page.set_input_files(".restore-dialog input[type=file]", first.path)
+    expect(page.locator("#prompt textarea")).to_have_value("a red apple and a (blue:1.2) car on grass")
+    expect(page.locator("#seed input")).to_have_value(str(first.seed))
+    for box in boxes:
+        expect(box).to_be_checked()
+    page.click("#generate")
+    window.wait_for(lambda: served.studio.engine.assets(LOCAL_USER, 1)[0].id != first.id)
+    again = served.studio.engine.assets(LOCAL_USER, 1)[0]
+    assert again.request == first.request
+    assert Image.open(again.path).tobytes() == Image.open(first.path).tobytes()
+    assert window.complaints == []
