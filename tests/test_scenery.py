@@ -158,7 +158,9 @@ def test_a_standing_thing_throws_a_shadow_and_a_flying_one_none() -> None:
 
 def cut(placement: Placement, count: int, footing: Footing) -> Placement:
     """The first things of a placement, all resting so."""
-    return dataclasses.replace(placement, spots=placement.spots[:count], footings=(footing,) * count)
+    return dataclasses.replace(
+        placement, spots=placement.spots[:count], footings=(footing,) * count, openings=placement.openings[:count]
+    )
 
 
 def test_a_thing_is_cut_out_without_a_rim_of_its_ground() -> None:
@@ -177,6 +179,48 @@ def test_stains_of_the_ground_are_no_part_of_a_thing() -> None:
     shares = cut_out(Image.fromarray(pixels), 64).shares[..., 0]
     assert shares[:9, 46:].max() < 0.01
     assert shares[32, 32] == 1
+
+
+def make_ring(inner: np.ndarray | tuple[int, int, int], side: int = 64) -> Image.Image:
+    """A red ring on white around what is `inner`, a colour or one for each of 4 · `side` columns."""
+    rows, columns = np.mgrid[: 4 * side, : 4 * side] / 4
+    far = np.hypot(rows - side / 2, columns - side / 2)
+    pixels = np.where((far < side * 0.4)[..., None], RED, WHITE)
+    pixels = np.where((far < side * 0.22)[..., None], inner, pixels)
+    return Image.fromarray(pixels.astype(np.uint8)).resize((side, side), Image.Resampling.BOX)
+
+
+def test_the_ground_inside_a_ring_is_cut_away_without_a_rim() -> None:
+    for side in (64, 256):
+        cutout = cut_out(make_ring(WHITE, side), 64, has_openings=True)
+        shares = cutout.shares[..., 0]
+        assert shares[32, 32] < 0.01
+        assert shares[32, 12] > 0.99
+        seen = shares > 0.3
+        assert np.abs(cutout.colours[seen] / cutout.shares[seen] - RED).max() < 30
+        assert cut_out(make_ring(WHITE, side), 64).shares[32, 32, 0] == 1
+
+
+def test_white_parts_with_light_and_shade_stay_and_so_do_highlights_that_fade() -> None:
+    shaded = np.linspace(255, 225, 256)[:, None].repeat(3, axis=1)
+    greyish = (246, 246, 246)
+    faded = 255 - np.abs(np.arange(256) - 128)[:, None].repeat(3, axis=1) * 1.2
+    for inner in (shaded, greyish, faded):
+        assert cut_out(make_ring(inner), 64, has_openings=True).shares[32, 32, 0] == 1
+
+
+def test_the_place_shows_through_a_ring_and_not_through_the_white_of_an_eye() -> None:
+    seen: list[float] = []
+    for name in ("ring", "smiley"):
+        scene = read(f"a {name} on grass")
+        scenery = choose_scenery(scene)
+        assert scenery is not None
+        placement = place_by_nature(scene, 128, 128)
+        whole = np.asarray(put_into_place([make_ring(WHITE)], placement, scenery, (128, 128), 1), float)
+        (spot,) = placement.spots
+        seen.append(float(np.abs(whole[spot.top + spot.side // 2, spot.left + spot.side // 2] - WHITE).max()))
+    ring, smiley = seen
+    assert ring > 30 > 2 > smiley
 
 
 def test_a_thing_that_is_nothing_but_ground_is_no_error() -> None:

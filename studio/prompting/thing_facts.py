@@ -1,4 +1,5 @@
-"""What is known of things by their names: how large they are, roughly, and whether they stand, swim or fly."""
+"""What is known of things by their names: how large they are, roughly, whether they stand, swim or fly, and whether one
+sees through them somewhere."""
 
 from __future__ import annotations
 
@@ -67,6 +68,14 @@ _SIGNS = (
     " footprints, heart, leaves, lips, mouth, musical note, musical notes, nose, poop, red heart, smiley,"
     " speech bubble, thumbs up, water drop, wave"
 )
+_OPEN = (  # the ground shows in a handle or a ring, between legs or spokes, where nothing of theirs is white
+    "anchor, artist palette, beach umbrella, beer, bicycle, bike, black cat, bow and arrow, bucket, camel, cat,"
+    " chair, cherries, crab, cup of coffee, cup of tea, deer, dinosaur, dog, donut, doughnut, elephant, ferris"
+    " wheel, flamingo, fox, gear, giraffe, glasses, gorilla, handbag, headphones, helicopter, high heel, horse,"
+    " kangaroo, key, ladder, lion, lobster, lock, microscope, monkey, motorbike, motorcycle, mug of beer, musical"
+    " notes, padlock, palette, palm tree, pretzel, ring, saturn, saxophone, scissors, scooter, shopping cart,"
+    " teapot, telescope, trophy, trumpet, umbrella, wheel, wolf, wrench"
+)
 _FACES = (" face", "face with heart eyes", "face with tongue out", "smiling face with sunglasses")
 _STEP, _LEAST = 0.11, 0.55
 
@@ -81,11 +90,17 @@ _FOOTINGS: Mapping[str, Footing] = {
     **dict.fromkeys(_split_names(_FLIERS), Footing.FLIES),
     **dict.fromkeys(_split_names(_SIGNS), Footing.NOWHERE),
 }
+_OPEN_NAMES = frozenset(_split_names(_OPEN))
 
 
 def get_footing(name: str) -> Footing:
     """Where a thing of that name, in lower case, rests; most stand."""
     return Footing.NOWHERE if name.endswith(_FACES) else _FOOTINGS.get(name, Footing.STANDS)
+
+
+def has_openings(name: str) -> bool:
+    """Whether what is behind a thing of that name, in lower case, can be seen somewhere inside it."""
+    return name in _OPEN_NAMES
 
 
 def get_relative_sizes(names: tuple[str, ...]) -> tuple[float, ...]:

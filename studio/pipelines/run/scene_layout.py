@@ -19,7 +19,7 @@ from studio.pipelines.run.thing_cutouts import (
     sink,
 )
 from studio.prompting.scene import Arrangement, Scene
-from studio.prompting.thing_facts import Footing, get_footing, get_relative_sizes
+from studio.prompting.thing_facts import Footing, get_footing, get_relative_sizes, has_openings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,10 +46,12 @@ class Spot:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the things of a scene stand, in its order, on what they rest, and how high the horizon is, in px."""
+    """Where the things of a scene stand, in its order, on what they rest, whether the place shows through them, and how
+    high the horizon is, in px."""
 
     spots: tuple[Spot, ...]
     footings: tuple[Footing, ...]
+    openings: tuple[bool, ...]
     horizon: int
 
 
@@ -84,7 +86,8 @@ def place_by_nature(scene: Scene, width: int, height: int) -> Placement:
     horizon = min(max(horizon, _HIGHEST * height), _LOWEST * height)
     if _all_fly(standing, footings):  # no ground behind what is in the sky
         horizon = _BELOW_FLIERS * height
-    return Placement(tuple(spots[number] for number in range(len(names))), footings, round(horizon))
+    openings = tuple(map(has_openings, names))
+    return Placement(tuple(spots[number] for number in range(len(names))), footings, openings, round(horizon))
 
 
 def put_together(images: Sequence[Image.Image], spots: Sequence[Spot], size: tuple[int, int]) -> Image.Image:
@@ -112,8 +115,9 @@ def put_into_place(
     import numpy as np
 
     whole = paint_scenery(scenery, size, placement.horizon, seed)
-    for image, spot, footing in zip(images, placement.spots, placement.footings, strict=True):
-        cutout = cut_out(image, spot.side)
+    kinds = zip(placement.footings, placement.openings, strict=True)
+    for image, spot, (footing, is_open) in zip(images, placement.spots, kinds, strict=True):
+        cutout = cut_out(image, spot.side, has_openings=is_open)
         if scenery.ground is None or footing not in (Footing.STANDS, Footing.SWIMS):
             put_on(whole, cutout, spot.left, spot.top)
         elif scenery.is_water:

@@ -14,6 +14,7 @@ _RIM = 0.03  # of the side: what of an image is taken for its ground
 _GROUND, _NEAR = 6.0, 24.0  # of 255: how far a pixel of the ground is from its colour, and one that is partly ground
 _EDGE = 0.014  # of the side: how far colours of the ground reach into those of the thing
 _SPECK = 0.004  # of an image: what is smaller is a stain of its ground
+_EVEN, _SHARP = 6.0, 40.0  # of 255: how far the ground in an opening is from its colour, and what is around that
 _THIN = 0.05  # of a thing: what has less of it has no colour of its own
 _SHADOW, _SHADOW_HIGH = 0.34, 0.055  # how dark; half the height, as a share of the thing's width
 _DEPTH = 0.1  # of its height: how far what floats lies in the water
@@ -38,28 +39,53 @@ def find_ground(pixels: np.ndarray) -> np.ndarray:
     return np.median(np.concatenate([side.reshape(-1, 3) for side in sides]), axis=0)
 
 
-def find_ground_share(pixels: np.ndarray, ground: np.ndarray) -> np.ndarray:
+def find_ground_share(pixels: np.ndarray, ground: np.ndarray, *, has_openings: bool = False) -> np.ndarray:
     """How much each pixel is ground, 0 to 1 (height, width, 1): those near its colour that hang together with the rim,
-    so that a thing of that colour keeps its own light and shade."""
+    so that a thing of that colour keeps its own light and shade; with `has_openings` also what shows inside it."""
     import numpy as np
     from scipy import ndimage
 
     far = np.abs(pixels - ground).max(axis=-1)
-    pieces, _ = ndimage.label(far < _NEAR)  # pyright: ignore[reportGeneralTypeIssues] - a pair where no output is given
+    labelled: Any = ndimage.label(far < _NEAR)
+    pieces = np.asarray(labelled[0], np.int64)
     rim = np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])
-    share = np.clip((_NEAR - far) / (_NEAR - _GROUND), 0, 1) * np.isin(pieces, rim[rim > 0])
+    found = [*rim[rim > 0], *(_find_openings(far, pieces, rim) if has_openings else ())]
+    share = np.clip((_NEAR - far) / (_NEAR - _GROUND), 0, 1) * np.isin(pieces, found)
     return share[..., None]
 
 
-def cut_out(image: Image.Image, side: int) -> Cutout:
+def _find_openings(far: np.ndarray, pieces: np.ndarray, rim: np.ndarray) -> list[int]:
+    """The numbers of those `pieces` apart from the rim that are as even as the ground and end as sharply as it does.
+    White parts of a thing have light and shade, which the threshold of the pieces cuts anywhere."""
+    import numpy as np
+    from scipy import ndimage
+
+    edge = max(1, round(_EDGE * len(far)))
+    found: list[int] = []
+    for number in np.flatnonzero(np.bincount(pieces.ravel()) >= _SPECK * far.size):
+        if number == 0 or number in rim:
+            continue
+        piece = pieces == number
+        inner = np.asarray(ndimage.binary_erosion(piece, iterations=max(1, edge // 2)), bool)
+        reach = np.asarray(ndimage.binary_dilation(piece, iterations=edge), bool)
+        around = np.asarray(ndimage.binary_dilation(reach, iterations=max(1, edge // 2)), bool) & ~reach
+        if not inner.any() or not around.any():
+            continue
+        if np.percentile(far[inner], 90) <= _EVEN and np.percentile(far[around], 10) >= _SHARP:
+            found.append(int(number))
+    return found
+
+
+def cut_out(image: Image.Image, side: int, *, has_openings: bool = False) -> Cutout:
     """The thing in a square image on a plain ground, `side` px wide and high. At its edge, where colours of thing and
-    ground are mixed, that of the ground is taken out by what the thing has further inside."""
+    ground are mixed, that of the ground is taken out by what the thing has further inside. With `has_openings` the
+    ground that shows inside it is cut away too."""
     import numpy as np
     from scipy import ndimage
 
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
     ground = find_ground(pixels)
-    shares = _drop_specks(1 - find_ground_share(pixels, ground)[..., 0])
+    shares = _drop_specks(1 - find_ground_share(pixels, ground, has_openings=has_openings)[..., 0])
     inside = np.asarray(ndimage.binary_erosion(shares > 0.5, iterations=max(1, round(_EDGE * len(pixels)))), bool)
     if inside.any():
         nearest: Any = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
