@@ -178,6 +178,20 @@ def test_stains_of_the_ground_go_and_a_thing_of_its_colour_keeps_its_shade() -> 
     assert np.abs(whole[32, 32] - 243).max() <= 1
 
 
+def test_things_without_a_place_are_put_together_as_by_the_version_before_scenery() -> None:
+    """The tiles were recorded with that version."""
+    images = [make_disc(RED, (70, 160, 80)), make_disc(BLUE, (64, 150, 70)), make_disc(RED, (72, 158, 84))]
+    whole = put_together(images, place_things(make_scene(1.4, 1, 0.6), 96, 64), (96, 64))
+    tiles = np.asarray(whole.resize((6, 4), Image.Resampling.BOX), float)
+    recorded = [
+        [(70, 160, 80), (70, 160, 80), (70, 160, 80), (70, 160, 80), (70, 160, 80), (70, 160, 80)],
+        [(119, 118, 64), (203, 45, 36), (102, 133, 70), (65, 146, 105), (68, 154, 90), (70, 160, 80)],
+        [(128, 110, 61), (217, 33, 31), (108, 127, 67), (46, 96, 191), (57, 124, 143), (136, 103, 58)],
+        [(70, 160, 80), (72, 158, 79), (70, 160, 80), (69, 157, 85), (70, 160, 81), (86, 146, 75)],
+    ]
+    assert np.abs(tiles - recorded).max() <= 1
+
+
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Any:
     backend, settings = make_local_pipelines(
@@ -225,6 +239,26 @@ def test_each_thing_is_what_it_is_by_itself_put_smaller(studio: Any) -> None:
     (image,), (alone,) = studio(5, prompt="a cat and a dog"), studio(5, prompt="a cat", compose=False)
     small = np.asarray(alone.resize((64, 64), Image.Resampling.LANCZOS), float)[8:-8, 8:-8]
     assert np.abs(np.asarray(image, float)[40:88, 8:56] - small).mean() < 4
+
+
+@pytest.mark.torch
+def test_a_recipe_of_the_version_before_scenery_gives_its_pixels(tmp_path: Path) -> None:
+    """The recipe is one that it wrote. Its things were made by themselves on the ground that stands for the place, with
+    seeds that lie that far apart."""
+    written = {"model": "embedded", "prompt": "two cats on grass", "width": 136, "height": 72, "compose": True}
+    earlier = GenerationRequest.from_json({**written, "seed": 44, "steps": 3})
+    backend, settings = make_local_pipelines(tmp_path, DescribedCatalog({"embedded": EMBEDDED}))
+    try:
+        (image,) = (one.image for one in backend.render(earlier, make_seeds(44), RecordingContext(settings)))
+        alone = earlier.replace(compose=False, prompt="a cat on a green background", width=128, height=128)
+        things = [
+            backend.render(alone.replace(seed=seed), make_seeds(seed), RecordingContext(settings))[0].image
+            for seed in (44, 44 + 1_000_003)
+        ]
+        expected = put_together(things, (Spot(0, 2, 68), Spot(68, 2, 68)), (136, 72))
+        assert image.tobytes() == expected.tobytes()
+    finally:
+        backend.close()
 
 
 @pytest.mark.torch
