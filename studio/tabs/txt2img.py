@@ -75,27 +75,28 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
         counts=counts,
         note=note,
     )
-    choice_lists.wire_lists(view.form)
-    restored = _wire_form(studio, page_context, guide, view, steering, _PromptParts(switch, recipes, listed))
-    target_platform.wire_target_fields(studio, view.form, make_for, Task.TXT2IMG)
-    target_platform.wire_format_chips(studio, view.form, chips)
-    template_fields.wire_templates(studio, page_context, view.form, templates)
-    with buttons.bar:
-        cost_line.add_cost_line(
-            page_context,
-            studio,
-            view,
-            lambda values: read_form(values, model_selection.get_selectable_model(studio, str(values["model"]))),
+    with page_context.blocks.add_later():
+        choice_lists.wire_lists(view.form)
+        restored = _wire_form(studio, page_context, guide, view, steering, _PromptParts(switch, recipes, listed))
+        target_platform.wire_target_fields(studio, view.form, make_for, Task.TXT2IMG)
+        target_platform.wire_format_chips(studio, view.form, chips)
+        template_fields.wire_templates(studio, page_context, view.form, templates)
+        with buttons.bar:
+            cost_line.add_cost_line(
+                page_context,
+                studio,
+                view,
+                lambda values: read_form(values, model_selection.get_selectable_model(studio, str(values["model"]))),
+            )
+        _wire_restore(studio, view, restore)
+        page_context.send.add_target(
+            "txt2img",
+            "",
+            tab="Txt2Img",
+            outputs={*view.form.components(), view.note},
+            restored=restored,
+            apply=lambda sent_image: _fill_form(studio, view, sent_image.request, "") if sent_image.request else {},
         )
-    _wire_restore(studio, view, restore)
-    page_context.send.add_target(
-        "txt2img",
-        "",
-        tab="Txt2Img",
-        outputs={*view.form.components(), view.note},
-        restored=restored,
-        apply=lambda sent_image: _fill_form(studio, view, sent_image.request, "") if sent_image.request else {},
-    )
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,8 @@ class DeferringBlocks(gr.Blocks):
     @contextlib.contextmanager
     def add_later(self) -> Iterator[None]:
         """Components built inside, out of sight, come with the first column of `defer_column`, and the events that
-        start at them too."""
-        with self._list_columns()[0].container:
+        start at them, write or read them too."""
+        with self._list_columns()[0].container, gr.Column(elem_classes="store", min_width=0):
             yield
 
     def _list_columns(self) -> list[DeferredContent]:
