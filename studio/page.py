@@ -192,12 +192,15 @@ def _render_head(blocks: DeferringBlocks, assets: PageAssets, theme: str, forms:
     later = [f"assets/{name}" for name in following if name not in first]
     theirs = read_styles(frontend, first)
     ours, of_modules = (scope_styles(read_own_styles(names), gr.__version__) for names in (FIRST_STYLES, LATER_STYLES))
-    return (
-        render_preloads(name for name in first if name.endswith(".js"))
-        + f'<link rel="preload" as="style" href="theme.css?v={blocks.theme_hash}">'
-        + render_styles(theirs, assets.add_styles("\n".join((*theirs.values(), ours))))
-        + assets.render_head(theme=theme, forms=forms, styles=assets.add_styles(of_modules), following=later)
+    joined = assets.add_styles("\n".join((*theirs.values(), ours, blocks.theme_css)))
+    loader = assets.render_head(
+        theme=theme,
+        forms=forms,
+        theme_styles=f"theme.css?v={blocks.theme_hash}",
+        styles=assets.add_styles(of_modules),
+        following=later,
     )
+    return render_preloads(name for name in first if name.endswith(".js")) + render_styles(theirs, joined) + loader
 
 
 def read_own_styles(names: Sequence[str] = FIRST_STYLES + LATER_STYLES) -> str:

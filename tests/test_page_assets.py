@@ -59,12 +59,15 @@ def test_the_version_follows_names_and_contents(folder: Path) -> None:
 def test_what_the_entry_needs_is_loaded_once_one_can_type_and_what_is_loaded_later_is_not(folder: Path) -> None:
     assets = PageAssets(folder)
     assert assets.find_imports("main.js") == ["main.js", "parts/a.js", "b.js"]
-    head = assets.render_head(theme="dark", forms=["txt2img"], styles="own.css", following=["assets/x-1.css"])
+    head = assets.render_head(
+        theme="dark", forms=["txt2img"], theme_styles="t.css", styles="own.css", following=["assets/x-1.css"]
+    )
     settings = json.loads(head[head.index("{") : head.index(";\n")])
     place = f"page/assets/{assets.version}"
     assert settings["entry"] == f"{place}/main.js"
     assert settings["following"] == [f"{place}/parts/a.js", f"{place}/b.js", "assets/x-1.css"]
-    assert (settings["theme"], settings["forms"], settings["styles"]) == ("dark", ["txt2img"], "own.css")
+    assert (settings["theme"], settings["forms"]) == ("dark", ["txt2img"])
+    assert (settings["themeStyles"], settings["styles"]) == ("t.css", "own.css")
     assert "src=" not in head, "the browser would fetch it at once"
 
 
@@ -74,9 +77,10 @@ def test_what_fills_the_fields_of_the_first_tab_comes_with_the_modules() -> None
 
 
 def test_a_value_cannot_end_the_script(folder: Path) -> None:
-    head = PageAssets(folder).render_head(theme="</script><script>alert(1)</script>", forms=[], styles="")
-    assert head.count("</script>") == 1
-    assert PageAssets(SCRIPTS).render_head(theme="dark", forms=[], styles="").count("</script>") == 1
+    hostile = "</script><script>alert(1)</script>"
+    for assets in (PageAssets(folder), PageAssets(SCRIPTS)):
+        head = assets.render_head(theme=hostile, forms=[], theme_styles=hostile, styles=hostile)
+        assert head.count("</script>") == 1
 
 
 def test_the_scripts_are_served_for_good_under_their_version_alone(tmp_path: Path) -> None:

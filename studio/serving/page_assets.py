@@ -88,14 +88,18 @@ class PageAssets:
             body = self._bodies[name, coding] = compress_body(self._files[name], coding)
         return body
 
-    def render_head(self, *, theme: str, forms: Sequence[str], styles: str, following: Sequence[str] = ()) -> str:
+    def render_head(
+        self, *, theme: str, forms: Sequence[str], theme_styles: str, styles: str, following: Sequence[str] = ()
+    ) -> str:
         """The HTML that loads the modules once one can type, along with their `styles` and files of Gradio
-        (`following`: all addresses), and passes the theme, the forms to restore and the titles of errors."""
+        (`following`), and passes the theme, the forms to restore and the titles of errors. The page has the styles of
+        Gradio's theme already, at `theme_styles` in another file; all are addresses."""
         modules = [self.get_address(name) for name in self.find_imports(ENTRY)]
         values = {
             "theme": theme,
             "forms": list(forms),
             "errorTitles": list_error_titles(),
+            "themeStyles": theme_styles,
             "styles": styles,
             "entry": modules[0],
             "following": [*modules[1:], *following],

@@ -8,6 +8,8 @@ interface PageSettings {
   forms: string[];
   /** Titles of errors by their codes. */
   errorTitles: Record<string, string>;
+  /** The address at which Gradio's page looks for the styles of its theme. */
+  themeStyles: string;
   /** The address of styles that nothing shows before the modules have loaded. */
   styles: string;
   /** The address of main.js. */

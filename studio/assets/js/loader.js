@@ -82,15 +82,25 @@
     event.stopImmediatePropagation();
   }
 
+  /**
+   * Add a link to styles to the page. One that is disabled is not fetched.
+   * @param {string} address
+   */
+  function addStyles(address, disabled = false) {
+    const link = document.createElement("link");
+    link.rel = "stylesheet";
+    link.disabled = disabled;
+    link.href = address;
+    document.head.append(link);
+    return link;
+  }
+
   /** Fetch what the page needs next, and start the modules once their styles are there. */
   async function load() {
     if (isLoading) return;
     isLoading = true;
-    const styles = document.createElement("link");
-    styles.rel = "stylesheet";
-    styles.href = settings.styles;
+    const styles = addStyles(settings.styles);
     const styled = new Promise((done) => (styles.onload = styles.onerror = done));
-    document.head.append(styles);
     for (const address of settings.following) {
       const link = document.createElement("link");
       link.rel = address.endsWith(".css") ? "preload" : "modulepreload";
@@ -130,6 +140,8 @@
     else setTimeout(load); // Safari
   }
 
+  // The theme's styles came with the others. Gradio's page takes them for loaded when a link has this whole address.
+  addStyles(new URL(settings.themeStyles, document.baseURI).href, true);
   const watch = new MutationObserver(look);
   watch.observe(document, { childList: true, subtree: true });
   listen("addEventListener");
