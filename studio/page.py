@@ -179,14 +179,14 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     )
     mounted = next(route for route in reversed(app.routes) if isinstance(route, Mount))
     replace_states(mounted.app, blocks)
-    head = _render_head(blocks, assets, settings.theme, page_context.forms)
-    mounted.app = PageHeadMiddleware(mounted.app, head, language.change_page)
+    hints, head = _render_head(blocks, assets, settings.theme, page_context.forms)
+    mounted.app = PageHeadMiddleware(mounted.app, hints, head, language.change_page)
     return app
 
 
-def _render_head(blocks: DeferringBlocks, assets: PageAssets, theme: str, forms: Sequence[str]) -> str:
-    """HTML that fetches early what Gradio's page loads step by step, and our scripts and their styles once one can
-    type."""
+def _render_head(blocks: DeferringBlocks, assets: PageAssets, theme: str, forms: Sequence[str]) -> tuple[str, str]:
+    """HTML that fetches early what Gradio's page loads step by step; and what puts styles to use, and loads our scripts
+    and theirs once one can type."""
     frontend = find_frontend_folder().parent
     first, following = (list_first_files(frontend, types) for types in blocks.list_first_types())
     later = [f"assets/{name}" for name in following if name not in first]
@@ -200,7 +200,11 @@ def _render_head(blocks: DeferringBlocks, assets: PageAssets, theme: str, forms:
         styles=assets.add_styles(of_modules),
         following=later,
     )
-    return render_preloads(name for name in first if name.endswith(".js")) + render_styles(theirs, joined) + loader
+    # A script behind styles waits for them.
+    return (
+        render_preloads((name for name in first if name.endswith(".js")), joined),
+        loader + render_styles(theirs, joined),
+    )
 
 
 def read_own_styles(names: Sequence[str] = FIRST_STYLES + LATER_STYLES) -> str:

@@ -21,7 +21,7 @@ from studio.serving.page_head import (
 )
 
 FRONTEND = find_frontend_folder().parent
-PAGE = "<!doctype html><html><head><title>T</title></head><body>&lt;/head> </head></body></html>"
+PAGE = "<!doctype html><html><head><base href='./'><title>T</title></head><body>&lt;/head> </head></body></html>"
 
 
 def test_the_files_of_the_components_that_are_shown_are_listed_once_and_exist() -> None:
@@ -48,7 +48,10 @@ def test_a_frontend_that_is_built_in_another_way_gives_no_names(tmp_path: Path) 
 
 
 def test_scripts_are_fetched_in_the_way_in_which_gradio_asks_for_them() -> None:
-    assert render_preloads(["a-1.js"]) == '<link rel="modulepreload" crossorigin href="assets/a-1.js">'
+    styles = '<link rel="preload" as="style" href="all.css">'
+    assert render_preloads(["a-1.js"], "all.css") == (
+        styles + '<link rel="modulepreload" crossorigin href="assets/a-1.js">'
+    )
 
 
 def test_styles_come_in_one_file_and_are_not_asked_for_alone(tmp_path: Path) -> None:
@@ -81,12 +84,12 @@ def answer_in_parts(request: Request) -> Response:
 def client() -> TestClient:
     answers = {"/": answer_page, "/error": answer_error, "/json": answer_json, "/parts": answer_in_parts}
     app = Starlette(routes=[Route(path, answer, methods=["GET", "HEAD", "POST"]) for path, answer in answers.items()])
-    return TestClient(PageHeadMiddleware(app, "<!-- hé -->"))
+    return TestClient(PageHeadMiddleware(app, "<!-- first -->", "<!-- hé -->"))
 
 
-def test_the_head_of_a_page_gets_the_hints_at_its_end(client: TestClient) -> None:
+def test_the_head_of_a_page_gets_hints_before_and_the_rest_after_what_it_has(client: TestClient) -> None:
     answer = client.get("/")
-    assert answer.text == PAGE.replace("</title></head>", "</title><!-- hé --></head>")
+    assert answer.text == PAGE.replace("<title>T</title>", "<!-- first --><title>T</title><!-- hé -->")
     assert int(answer.headers["Content-Length"]) == len(answer.content)
 
 

@@ -2,7 +2,8 @@
 
 Gradio's page loads its main script, then another, then styles, then a third script, then the files of each kind of
 component, and in between what it is told to put into the head. Each step waits for the one before; with hints in the
-HTML itself the browser fetches all of it at the same time.
+HTML itself the browser fetches all of it at the same time. They stand before the description of the page, which is
+most of the HTML: the browser sees them while the rest is still on its way.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _IMPORT = re.compile(r"import\(`\./([\w.-]+\.js)`\)[^_]{0,60}__vite__mapDeps\(\[
 _ALWAYS_LOADED = {"index": ("Index-", "core-"), "Index": ("Blocks-",)}
 _CORE = "core-"
 _END = b"</head>"
+_BASE = re.compile(rb"<base [^>]*>")  # what addresses are relative to
 
 
 class BuiltScript:
@@ -63,9 +65,10 @@ def list_first_files(frontend: Path, types: Collection[str]) -> list[str]:
     return [name for name in found if f'/{name}"' not in page]
 
 
-def render_preloads(names: Iterable[str]) -> str:
-    """HTML that lets the browser fetch those scripts of the frontend early."""
-    return "".join(f'<link rel="modulepreload" crossorigin href="assets/{name}">' for name in names)
+def render_preloads(names: Iterable[str], styles: str) -> str:
+    """HTML that lets the browser fetch those scripts of the frontend early, and the `styles` at an address."""
+    scripts = "".join(f'<link rel="modulepreload" crossorigin href="assets/{name}">' for name in names)
+    return f'<link rel="preload" as="style" href="{styles}">{scripts}'
 
 
 def read_styles(frontend: Path, names: Iterable[str]) -> dict[str, str]:
@@ -85,12 +88,12 @@ PageChange = Callable[[Headers, str], str]  # of a request: its headers, and the
 
 
 class PageHeadMiddleware:
-    """Puts `html` at the end of the head of each page that `app` answers with. `change` makes of that what the visitor
-    gets, by the request."""
+    """Puts `hints` at the beginning and `html` at the end of the head of each page that `app` answers with. `change`
+    makes of that what the visitor gets, by the request."""
 
-    def __init__(self, app: ASGIApp, html: str, change: PageChange | None = None) -> None:
+    def __init__(self, app: ASGIApp, hints: str, html: str, change: PageChange | None = None) -> None:
         self.app = app
-        self._html = html.encode()
+        self._hints, self._html = hints.encode(), html.encode()
         self._change = change
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,6 +111,7 @@ class PageHeadMiddleware:
                 held, start = start, None
                 body = message.get("body", b"")
                 if not message.get("more_body"):
+                    body = _BASE.sub(lambda base: base[0] + self._hints, body, count=1)
                     body = body.replace(_END, self._html + _END, 1)
                     if self._change is not None:
                         MutableHeaders(scope=held).add_vary_header("Accept-Language")
