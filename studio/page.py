@@ -21,6 +21,7 @@ from studio.engine.studio import Studio
 from studio.serving.event_queue import replace_queue
 from studio.serving.frontend_files import find_frontend_folder
 from studio.serving.page_assets import PageAssets
+from studio.serving.page_cache import PageCacheMiddleware
 from studio.serving.page_head import (
     PageHeadMiddleware,
     list_first_files,
@@ -180,7 +181,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     mounted = next(route for route in reversed(app.routes) if isinstance(route, Mount))
     replace_states(mounted.app, blocks)
     hints, head = _render_head(blocks, assets, settings.theme, page_context.forms)
-    mounted.app = PageHeadMiddleware(mounted.app, hints, head, language.change_page)
+    mounted.app = PageHeadMiddleware(PageCacheMiddleware(mounted.app), hints, head, language.change_page)
     return app
 
 

@@ -56,9 +56,16 @@ def list_endpoints(app: FastAPI) -> list[Endpoint]:
 
 def find_blocks(app: FastAPI) -> gr.Blocks:
     """The page that is mounted in `app`."""
-    mounted = [getattr(route.app, "app", route.app) for route in app.routes if isinstance(route, Mount)]
-    [found] = [page for page in mounted if hasattr(page, "get_blocks")]
+    [found] = [page for route in app.routes if isinstance(route, Mount) for page in _unwrap(route.app)]
     return found.get_blocks()
+
+
+def _unwrap(app: Any) -> Iterator[Any]:
+    """Gradio's app, if it is `app` or within its middleware."""
+    while not hasattr(app, "get_blocks") and hasattr(app, "app"):
+        app = app.app
+    if hasattr(app, "get_blocks"):
+        yield app
 
 
 def list_undeclared_events(blocks: gr.Blocks) -> list[str]:

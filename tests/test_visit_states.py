@@ -13,6 +13,7 @@ from page_studio import make_page_studio
 from starlette.routing import Mount
 
 from studio.page import mount
+from studio.serving.page_cache import PageCacheMiddleware
 from studio.serving.page_head import PageHeadMiddleware
 from studio.serving.visit_states import VisitState, VisitStates
 
@@ -46,7 +47,9 @@ def test_the_page_keeps_such_states(tmp_path: Path) -> None:
     mount(app, studio)
     [head] = [route.app for route in app.routes if isinstance(route, Mount)]
     assert isinstance(head, PageHeadMiddleware)
-    assert isinstance(head.app, App)
-    assert isinstance(head.app.state_holder, VisitStates)
-    assert isinstance(head.app.state_holder["a visit"], VisitState)
+    assert isinstance(head.app, PageCacheMiddleware)
+    page = head.app.app
+    assert isinstance(page, App)
+    assert isinstance(page.state_holder, VisitStates)
+    assert isinstance(page.state_holder["a visit"], VisitState)
     studio.engine.close(drain=0)
