@@ -50,7 +50,10 @@ def client(asked: list[str]) -> TestClient:
     def answer(request: Request) -> Response:
         asked.append(f"{request.method} {request.url}")
         text = f"{request.user.name} at {request.headers.get('x-forwarded-host', request.url.netloc)}"
-        return HTMLResponse(text, status_code=500 if len(asked) == 1 and request.user.name == "bad" else 200)
+        response = HTMLResponse(text, status_code=500 if len(asked) == 1 and request.user.name == "bad" else 200)
+        if request.user.name == "new":
+            response.set_cookie("session", str(len(asked)))
+        return response
 
     routes = [Route(path, answer, methods=["GET", "HEAD"]) for path in ("/", "/config")]
     return TestClient(NamingMiddleware(PageCacheMiddleware(Starlette(routes=routes))))
@@ -92,6 +95,11 @@ def test_an_error_is_not_kept(client: TestClient, asked: list[str]) -> None:
     answers = [client.get("/", headers={"x-user": "bad"}).status_code for _ in range(3)]
     assert answers == [500, 200, 200]
     assert len(asked) == 2
+
+
+def test_a_page_with_a_cookie_is_not_kept(client: TestClient) -> None:
+    cookies = [client.get("/", headers={"x-user": "new"}).cookies["session"] for _ in range(2)]
+    assert cookies == ["1", "2"]
 
 
 def test_the_page_that_was_asked_for_longest_ago_is_dropped(

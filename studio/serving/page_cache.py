@@ -33,8 +33,8 @@ class PageCacheMiddleware:
         answer = self._pages.get(key)
         if answer is None:
             answer = await self._ask(scope, receive)
-            if answer[0]["status"] == 200:
-                self._pages[key] = answer
+            if answer[0]["status"] == 200 and "set-cookie" not in Headers(raw=answer[0]["headers"]):
+                self._pages[key] = answer  # a cookie is one visitor's
         if key in self._pages:
             self._pages.move_to_end(key)
         while len(self._pages) > MAX_PAGES:
