@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.serving import page_cache
 from studio.serving.page_cache import PageCacheMiddleware
@@ -32,9 +32,9 @@ class NamingMiddleware:
             names = [value.decode() for name, value in scope["headers"] if name == b"x-user"]
             scope["user"] = Visitor(*names or ["anna"])
 
-        async def add(message: dict[str, object]) -> None:
+        async def add(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"].append((b"x-added", b"1"))  # pyright: ignore[reportAttributeAccessIssue]
+                message["headers"].append((b"x-added", b"1"))
             await send(message)
 
         await self.app(scope, receive, add)
