@@ -58,6 +58,13 @@ def test_every_combination_is_one_cell_and_the_model_changes_least() -> None:
     assert last.request == BASE.replace(steps=20, model="a", prompt="a blue cat, <lora:fur:0.5>")
 
 
+def test_the_cells_of_a_grid_are_built_once_for_all_that_look_at_it() -> None:
+    first, again = (expand_cells(_grid(("Steps", "1-3"))) for _ in range(2))
+    assert [one is other for one, other in zip(first, again, strict=True)] == [True] * 3
+    first.clear()
+    assert len(expand_cells(_grid(("Steps", "1-3")))) == 3
+
+
 def test_a_request_without_axes_is_its_only_cell() -> None:
     (cell,) = expand_cells(BASE)
     assert (cell.request, cell.position, cell.labels) == (BASE, (0, 0, 0), ())

@@ -52,6 +52,7 @@ class Cell:
 
 def expand_cells(request: GenerationRequest) -> list[Cell]:
     """Every combination of the axes' values, in the order in which they are best made: the model changes least often.
+    Those of the last grids are kept: limits, prices and filters all ask for them.
 
     The seed is left as it is, so all cells share it unless an axis runs over it. A request without axes is one cell.
 
@@ -59,6 +60,15 @@ def expand_cells(request: GenerationRequest) -> list[Cell]:
         InvalidRequest: an unknown parameter, values that cannot be read or do not fit, the same parameter twice, more
             than one image per cell, or more than MAX_CELLS cells.
     """
+    return [*(_keep_cells(request) if request.axes else _expand_cells(request))]
+
+
+@functools.lru_cache(maxsize=2)  # of a request as it came, and with its seed
+def _keep_cells(request: GenerationRequest) -> tuple[Cell, ...]:
+    return _expand_cells(request)
+
+
+def _expand_cells(request: GenerationRequest) -> tuple[Cell, ...]:
     if request.axes and request.count != 1:
         raise InvalidRequest("A grid makes one image per cell.", hint="Set the count to 1.")
     known = collect_parameters(type(request))
@@ -84,7 +94,7 @@ def expand_cells(request: GenerationRequest) -> list[Cell]:
         for indices in itertools.product(*(range(len(found)) for found in values))
     ]
     costly = sorted(range(len(parameters)), key=lambda axis: -parameters[axis].cost)
-    return sorted(made, key=lambda cell: tuple(cell.position[axis] for axis in costly))
+    return tuple(sorted(made, key=lambda cell: tuple(cell.position[axis] for axis in costly)))
 
 
 def draw_axis_seeds(request: GenerationRequest, draw: Callable[[], int]) -> GenerationRequest:
