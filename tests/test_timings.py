@@ -30,3 +30,15 @@ def test_a_thing_takes_what_an_image_of_the_models_own_size_takes(timings: Timin
     wide = PAIR.replace(width=640, height=320)
     assert timings.estimate_seconds(wide, FAKE_MODEL, 2) == pytest.approx(4.0)
     assert timings.estimate_seconds(wide, FAKE_MODEL) is None
+
+
+def test_one_image_that_was_held_up_is_soon_forgotten(timings: Timings) -> None:
+    for seconds in (55.0, 3.0, 3.0):
+        timings.record_timing(PAIR, FAKE_MODEL, seconds)
+    estimate = timings.estimate_seconds(PAIR, FAKE_MODEL)
+    assert estimate is not None
+    assert 3 < estimate < 6
+    timings.record_timing(PAIR, FAKE_MODEL, 55.0)
+    later = timings.estimate_seconds(PAIR, FAKE_MODEL)
+    assert later is not None
+    assert later < 25
