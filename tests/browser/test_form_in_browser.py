@@ -64,6 +64,19 @@ def test_a_warning_is_put_right_by_its_button(opener: Opener) -> None:
     assert window.complaints == []
 
 
+def test_a_size_that_is_typed_is_no_longer_called_one_of_the_list(opener: Opener) -> None:
+    window = opener.open_window(opener.share())
+    page = window.open()
+    expect(page.locator("#size input")).to_have_value("64 × 64")
+    page.fill("#width input", "96")
+    expect(page.locator("#size input")).to_have_value("Custom")
+    page.fill("#size input", "64 × 64")
+    page.keyboard.press("Enter")
+    expect(page.locator("#width input")).to_have_value("64")
+    expect(page.locator("#size input")).to_have_value("64 × 64")
+    assert window.complaints == []
+
+
 def test_an_example_is_drawn_at_a_click(opener: Opener) -> None:
     served = opener.serve()
     window = opener.open_window(served)

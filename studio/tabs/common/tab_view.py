@@ -14,7 +14,7 @@ from studio.core.result import Asset
 from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs.common import browser_memory, chain_fields, result_actions
-from studio.tabs.common.choices import list_schedule_choices
+from studio.tabs.common.choices import CUSTOM_SIZE, list_schedule_choices
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
 from studio.tabs.common.form import Form
@@ -252,6 +252,8 @@ def _wire_sampling(studio: Studio, form: Form) -> None:
     form["size"].input(
         fn=None, inputs=[form["size"], *sides], outputs=sides, js=SIZE_TO_SIDES, api_visibility="private"
     )
+    typed: Any = [side.input for side in sides]
+    gr.on(typed, fn=None, outputs=[form["size"]], js=f'() => "{CUSTOM_SIZE}"', api_visibility="private")
 
 
 def _wire_counts(studio: Studio, guide: FormGuide, view: TabView) -> None:
