@@ -2,7 +2,7 @@
 /** Starts everything that the page does without asking the server. */
 
 import { startFocusKeeper } from "./common/focus_keeper.js";
-import { labelIconButtons } from "./common/icon_labels.js";
+import { labelIconButtons, translateStyleTexts } from "./common/icon_labels.js";
 import { startBrandLink } from "./common/open_tab.js";
 import { holdButtonsForPendingWork, trackPending } from "./common/pending_work.js";
 import { startTheme } from "./common/theme.js";
@@ -42,6 +42,7 @@ startModelPicker();
 startFormatChips();
 startHelpTips();
 labelIconButtons();
+translateStyleTexts();
 holdButtonsForPendingWork();
 for (const form of window.easelSettings.forms) trackPending(waitUntilRestored(form));
 keepTypedPrompt();

@@ -1,5 +1,5 @@
 // @ts-check
-/** Names and tips for Gradio's buttons, which take neither a label for screen readers nor a tip. */
+/** Names and tips for Gradio's buttons, which take neither a label for screen readers nor a tip; texts of styles. */
 
 import { findAll } from "./dom.js";
 import { followPageChanges } from "./page_changes.js";
@@ -20,6 +20,13 @@ const TIPS = {
   "-send-extras": "Send the shown image to Extras (E)",
   "-send-social": "Send the shown image to the Social Optimizer (O)",
 };
+
+/** Give the texts that stand in styles, beside elements of Gradio's, in the language of the visitor. */
+export function translateStyleTexts() {
+  const { style } = document.documentElement;
+  style.setProperty("--send-text", JSON.stringify(translate("Send to")));
+  style.setProperty("--drop-text", JSON.stringify(translate("Drop to add to the library")));
+}
 
 /** Label the buttons that are there, and those of tabs that are opened later. */
 export function labelIconButtons() {

@@ -18,7 +18,8 @@ export class DescribeView {
     /** @type {AbortController | null} */
     this.abort = null;
     const pad = make("div", { class: "pad-slot" });
-    mountImagePad(makeHost(pad), { name: PAD, label: "Image", many: false, hint: "Drop, paste or choose a file" });
+    const hint = translate("Drop, paste or choose a file");
+    mountImagePad(makeHost(pad), { name: PAD, label: translate("Image"), many: false, hint });
     this.look = makeButton("Describe", () => void this.run(""), { class: "mini mini-main" });
     this.caption = makeButton("Write a caption", () => void this.run("captioner"), {
       title: "By a network here; its weights are downloaded in Configurations",

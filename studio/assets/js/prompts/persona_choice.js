@@ -2,6 +2,7 @@
 /** Lists to choose a persona from. */
 
 import { make } from "../common/dom.js";
+import { translate } from "../common/translate.js";
 
 /** @typedef {import("./prompts_api.js").Persona} Persona */
 
@@ -14,6 +15,6 @@ import { make } from "../common/dom.js";
  */
 export function fillPersonas(list, personas, none, chosen) {
   const options = personas.map(({ name }) => make("option", { value: name }, name));
-  list.replaceChildren(make("option", { value: "" }, none), ...options);
+  list.replaceChildren(make("option", { value: "" }, translate(none)), ...options);
   list.value = personas.some(({ name }) => name === chosen) ? chosen : "";
 }

@@ -19,6 +19,9 @@ const FIELDS = [
   ["avoid", "Avoid", "gradients, stock photo smiles"],
 ];
 
+const HELP =
+  "Audience and tone go to a language model, look and palette behind the prompt, Avoid into the negative one.";
+
 /** Told when the personas have changed; its detail are all of them. */
 export const PERSONAS_CHANGED = "easel-personas";
 
@@ -40,13 +43,8 @@ export class PersonaEditor {
     this.state = make("span", { class: "note", role: "status" });
     this.remove = makeButton("Delete", () => void this.drop());
     this.remove.disabled = true;
-    const help = make(
-      "p",
-      { class: "hint" },
-      "Audience and tone are sent to a language model. Look and palette stand behind the prompt, what to avoid in the" +
-        " negative prompt.",
-    );
-    const fields = this.boxes.map(({ label, box }) => make("label", { class: "field" }, label, box));
+    const help = make("p", { class: "hint" }, translate(HELP));
+    const fields = this.boxes.map(({ label, box }) => make("label", { class: "field" }, translate(label), box));
     const save = makeButton("Save persona", () => void this.keep());
     this.root = make(
       "section",

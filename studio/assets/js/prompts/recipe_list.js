@@ -36,9 +36,7 @@ export class RecipeList {
   }
 
   build() {
-    const help =
-      "One change per line: the name of a field, a colon and its value; nothing behind the colon takes the field back" +
-      " to its default.";
+    const help = translate("One change a line: field, colon, value; nothing behind the colon takes the default.");
     const buttons = make(
       "div",
       { class: "wildcard-buttons" },

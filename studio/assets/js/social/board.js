@@ -326,6 +326,6 @@ export function parseState(value) {
  * @returns {string}
  */
 function describeEmptyBoard(hasImage, formats) {
-  if (!hasImage) return "Drop an image on the left, choose formats, and every crop is shown here.";
-  return formats ? "" : "Choose formats on the left.";
+  if (!hasImage) return translate("Drop an image, choose formats, and every crop is shown here.");
+  return formats ? "" : translate("Choose formats in the list.");
 }

@@ -24,9 +24,12 @@ class FormatList {
   /** @param {FieldHost} host */
   constructor(host) {
     this.host = host;
-    const hint = "Find a format: story, banner, 1080 …";
-    const search = { type: "search", class: "formats-search", placeholder: hint, "aria-label": "Find a format" };
-    this.search = make("input", search);
+    this.search = make("input", {
+      type: "search",
+      class: "formats-search",
+      placeholder: "Find a format: story, banner, 1080 …",
+      "aria-label": "Find a format",
+    });
     this.count = make("span", { class: "formats-count", role: "status" });
     this.groups = make("div", { class: "formats-groups" });
     this.foot = make("div", { class: "formats-foot" });
