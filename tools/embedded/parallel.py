@@ -25,16 +25,16 @@ def leave_workers(workers: int) -> None:
         dist.destroy_process_group()
 
 
-def average_gradients(module: torch.nn.Module, numbers: list[float], workers: int) -> list[float]:
-    """Replace the module's gradients by their mean over the workers; returns the means of the numbers."""
+@torch.no_grad()
+def average_weights(module: torch.nn.Module, number: float, workers: int) -> float:
+    """Replace the module's trained weights by their mean over the workers; returns the mean of the number."""
     if workers == 1:
-        return numbers
-    gradients = [value.grad for value in module.parameters() if value.grad is not None]
-    flat = torch.cat([*(gradient.flatten() for gradient in gradients), torch.tensor(numbers)])
+        return number
+    weights = [value for value in module.parameters() if value.requires_grad]
+    flat = torch.cat([*(value.flatten() for value in weights), torch.tensor([number])])
     dist.all_reduce(flat)
     flat /= workers
-    sizes = [gradient.numel() for gradient in gradients]
-    *parts, means = flat.split([*sizes, len(numbers)])
-    for gradient, part in zip(gradients, parts, strict=True):
-        gradient.copy_(part.view_as(gradient))
-    return means.tolist()
+    *parts, mean = flat.split([*(value.numel() for value in weights), 1])
+    for value, part in zip(weights, parts, strict=True):
+        value.copy_(part.view_as(value))
+    return mean.item()

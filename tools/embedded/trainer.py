@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch.multiprocessing.spawn import spawn
 
-from .parallel import RENDEZVOUS_FILE, average_gradients, join_workers, leave_workers
+from .parallel import RENDEZVOUS_FILE, average_weights, join_workers, leave_workers
 from .paths import STATE
 from .training import Ema, get_device
 
-EMA_EVERY = 4
 SAVE_SECONDS = 240
+MEETING_STEPS = 16
+"""Steps that workers make on their own before their weights are averaged: on busy cores waiting for another is long."""
 
 
 @dataclass(frozen=True)
@@ -97,18 +98,24 @@ class Trainer:
         os.replace(aside, self.file)
 
     def step(self, loss: torch.Tensor, seconds: float, run: Run) -> float:
-        """Make one optimiser step from this worker's loss and elapsed seconds; returns the workers' mean loss."""
+        """Make one optimiser step from this worker's loss and elapsed seconds, and meet the other workers now and then;
+        returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = compute_rate(self.recipe, self.progress, run.plan)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        mean_loss, mean_seconds = average_gradients(self.module, [loss.item(), seconds], run.workers)
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimizer.step()
         self.progress.step += 1
         self.progress.samples += self.recipe.batch * run.workers
-        self.progress.seconds += mean_seconds
-        return mean_loss
+        self.progress.seconds += seconds
+        if self.has_met():
+            self.progress.seconds = average_weights(self.module, self.progress.seconds, run.workers)
+        return loss.item()
+
+    def has_met(self) -> bool:
+        """Return whether the last step was one after which all workers hold the same weights and progress."""
+        return self.progress.step % MEETING_STEPS == 0
 
 
 def run_training(trainer: Trainer, loss_of_batch: Callable[[], torch.Tensor], run: Run, rank: int) -> None:
@@ -117,7 +124,7 @@ def run_training(trainer: Trainer, loss_of_batch: Callable[[], torch.Tensor], ru
     progress, begun, name = trainer.progress, replace(trainer.progress), trainer.recipe.name
     last = saved = time.monotonic()
     mean = 0.0
-    while progress.seconds - begun.seconds < run.minutes * 60:
+    while progress.seconds - begun.seconds < run.minutes * 60 or not trainer.has_met():
         now = time.monotonic()
         loss = trainer.step(loss_of_batch(), now - last, run)
         last = now
@@ -125,14 +132,14 @@ def run_training(trainer: Trainer, loss_of_batch: Callable[[], torch.Tensor], ru
         mean = loss if done == 1 else 0.99 * mean + 0.01 * loss
         if rank > 0:
             continue
-        if progress.step % EMA_EVERY == 0:
-            trainer.ema.update(trainer.module, progress.step, EMA_EVERY)
+        if trainer.has_met():
+            trainer.ema.update(trainer.module, progress.step, MEETING_STEPS)
         if done % 100 == 0:
             rate = (progress.samples - begun.samples) / (progress.seconds - begun.seconds)
             print(
                 f"{name} {progress.step} {progress.seconds / 60:.1f} min loss {mean:.4f} {rate:.1f} img/s", flush=True
             )
-        if now - saved > SAVE_SECONDS:
+        if now - saved > SAVE_SECONDS and trainer.has_met():
             trainer.save()
             saved = now
     if rank == 0:
