@@ -12,6 +12,7 @@ pytest.importorskip("diffusers")
 from tools.embedded import parallel as parallel_module  # noqa: E402
 from tools.embedded import trainer as trainer_module  # noqa: E402
 from tools.embedded.trainer import MEETING_STEPS, Recipe, Run, Trainer, run_training  # noqa: E402
+from tools.embedded.unet import compute_velocity_loss  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -33,3 +34,11 @@ def test_a_call_ends_where_the_workers_meet(tmp_path: Path, monkeypatch: pytest.
     run_training(trainer, lambda: layer(torch.ones(4, 1)).square().mean(), Run(minutes=1e-9, plan=1.0), rank=0)
     assert trainer.progress.step == MEETING_STEPS
     assert not torch.equal(trainer.ema.values["weight"], begun)
+
+
+@pytest.mark.parametrize(("alpha", "share"), [(0.0002, 1.0), (0.8, 1.0), (0.99, 0.05)])
+def test_noisy_steps_count_in_full_and_the_clearest_for_less(alpha: float, share: float) -> None:
+    torch.manual_seed(0)
+    latents, alphas = torch.randn(64, 4, 16, 16), torch.full((1000,), alpha)
+    loss = compute_velocity_loss(lambda noisy, steps: torch.zeros_like(noisy), latents, alphas)
+    assert float(loss) == pytest.approx(share, rel=0.02)  # noise and latents have a variance of 1, so has the velocity

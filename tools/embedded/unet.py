@@ -31,7 +31,7 @@ SCHEDULE = {
 CHANNELS = (48, 96, 160)
 RECIPE = Recipe("unet", rate=1e-3)
 SNR_CAP = 5.0
-"""Min-SNR weighting's gamma (Hang et al. 2023)."""
+"""From where on steps count for less, as in min-SNR weighting (Hang et al. 2023); noisy ones it weights down too."""
 DROPOUT = 0.10
 """Share of captions replaced by the empty one, for classifier-free guidance."""
 
@@ -82,8 +82,8 @@ def compute_velocity_loss(
         predict: From noisy latents and time steps to the velocity.
         latents: Clean, [B, 4, L, L].
         alphas: The 1000 cumulative products of the schedule.
-        cap: Gamma of the min-SNR weighting; None weighs every step alike, which minds the noisy ones, where shapes
-            arise.
+        cap: Signal-to-noise ratio, plus one, from which steps count for less, as their details are fine; None weighs
+            every step alike. The noisy ones, where shapes and colours arise, count in full.
     """
     steps = torch.randint(0, len(alphas), (len(latents),), device=latents.device)
     alpha = alphas[steps][:, None, None, None]
@@ -96,7 +96,7 @@ def compute_velocity_loss(
     if cap is None:
         return error.mean()
     snr = (alpha / (1 - alpha)).flatten()
-    return (snr.clamp(max=cap) / (snr + 1) * error).mean()
+    return ((cap / (snr + 1)).clamp(max=1) * error).mean()
 
 
 def compute_alphas() -> torch.Tensor:
