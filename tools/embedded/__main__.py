@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .trainer import Run
 
 STAGES = (
+    "adopt",
     "fetch",
     "render",
     "vae",
@@ -18,6 +19,7 @@ STAGES = (
     "cache",
     "unet",
     "judge",
+    "practise",
     "eval",
     "scenes",
     "export",
@@ -37,6 +39,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long this call trains (default 10)")
     parser.add_argument("--plan", type=float, help="minutes of the whole run, over all calls (default --minutes)")
+    parser.add_argument("--rate", type=float, help="highest learning rate of the planned stages (default: their own)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
     parser.add_argument("--workers", type=int, default=1, help="processes that train together (default 1)")
     return parser.parse_args()
@@ -46,14 +49,19 @@ def build_run(arguments: argparse.Namespace) -> Run:
     """Return the training call that the command line asks for."""
     from .trainer import Run
 
-    workers = arguments.workers
-    return Run(arguments.minutes, arguments.plan or arguments.minutes, workers, max(1, arguments.threads // workers))
+    workers, minutes = arguments.workers, arguments.minutes
+    threads = max(1, arguments.threads // workers)
+    return Run(minutes, arguments.plan or minutes, workers, threads, arguments.rate)
 
 
 def run_stage(arguments: argparse.Namespace) -> None:
     """Run one stage; each imports only what it needs."""
     minutes = arguments.minutes
-    if arguments.stage == "fetch":
+    if arguments.stage == "adopt":
+        from .adopt import adopt_model
+
+        adopt_model()
+    elif arguments.stage == "fetch":
         from .fetch import fetch_packages
 
         fetch_packages()
@@ -125,6 +133,10 @@ def run_closing_stage(stage: str) -> None:
         from .export import export_vae
 
         export_vae()
+    elif stage == "practise":
+        from .practice import practise
+
+        practise()
     elif stage == "steer":
         from .steer import measure_steering
 

@@ -23,7 +23,7 @@ from .colours import (
     recolour,
 )
 from .concepts import Concept, load_concepts
-from .paths import LATENT_SIZE, PARTS, STATE, TEXT_LENGTH, TEXT_WIDTH
+from .paths import LATENT_SIZE, PARTS, PRACTICE, STATE, TEXT_LENGTH, TEXT_WIDTH
 from .render import load_images
 from .training import get_device, move_to_device
 from .vae import to_tensor
@@ -158,6 +158,7 @@ def write_cache() -> None:
     latents = encode_images(items)
     weights = torch.tensor([item.weight for item in items])
     torch.save({"latents": latents, "captions": numbers, "weights": weights}, STATE / "cache.pt")
+    PRACTICE.unlink(missing_ok=True)
     listing = [[item.image, item.view.style, item.view.colour, item.view.ground, *item.captions] for item in items]
     (STATE / "items.json").write_text(json.dumps(listing), encoding="utf-8")
     mean, deviation = latents.float().mean((0, 2, 3)).tolist(), latents.float().std((0, 2, 3)).tolist()

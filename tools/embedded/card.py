@@ -6,12 +6,9 @@ import json
 from typing import Any
 
 from .concepts import load_concepts
-from .control import RECIPE as CONTROL
 from .control import build_controlnet as build_control
-from .lora import RANK, TRIGGER, build_adapted_unet
-from .lora import RECIPE as LORA_RECIPE
+from .lora import RANK, TRIGGER
 from .paths import CONTROLNET, LORA, MODEL, PACKAGE, STATE
-from .trainer import Progress, load_averaged_weights
 from .unet import load_averaged_unet
 
 RESULTS, STEERING = STATE / "results.json", STATE / "steering.json"
@@ -111,27 +108,27 @@ def build_control_table(figures: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def format_progress(progress: Progress) -> str:
-    """Write how far a part is trained."""
-    return f"{progress.step:,} steps, {progress.samples:,} images, {progress.seconds / 60:.0f} minutes"
+def find_section(card: str, title: str) -> str:
+    """Return the section of a card with its heading, up to the next one; empty where there is none."""
+    begin = card.find(f"## {title}\n")
+    end = card.find("\n## ", begin)
+    return card[begin : end + 1] if begin >= 0 else ""
 
 
 def build_steering_section() -> str:
-    """Return the card's section on ControlNet and LoRA, empty before they were measured."""
+    """Return the card's section on ControlNet and LoRA: as it stands, unless the two were measured anew."""
     if not STEERING.exists():
-        return ""
+        return find_section((MODEL / "MODEL_CARD.md").read_text(encoding="utf-8"), "Steering")
     figures = json.loads(STEERING.read_text(encoding="utf-8"))
     control, style = figures["control"], figures["lora"]
-    network, (_, layers) = build_control(), build_adapted_unet()
+    network = build_control()
     return STEERING_TEMPLATE.read_text(encoding="utf-8").format(
         table=build_control_table(control),
         others=format_spread(control["all"]["f1"]["another's"]),
         with_control=format_spread(control["all"]["f1"]["with"]),
         control_folder=CONTROLNET.name,
         control_size=f"{sum(value.numel() for value in network.parameters()) / 1e6:.1f}",
-        control_trained=format_progress(load_averaged_weights(network, CONTROL.name)),
         lora_file=LORA.name,
-        lora_trained=format_progress(load_averaged_weights(layers, LORA_RECIPE.name)),
         rank=RANK,
         trigger=TRIGGER,
         count=style["gain"]["count"],

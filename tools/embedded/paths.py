@@ -9,6 +9,8 @@ ROOT = PACKAGE.parents[1]
 STATE = ROOT / ".train"
 RAW = STATE / "raw"
 PARTS = STATE / "parts"
+PRACTICE = STATE / "practice.pt"
+"""How often each training image is drawn on, [N], instead of what the cache says: the stage "practise" writes it."""
 MODEL = ROOT / "models" / "embedded"
 CONTROLNET = ROOT / "models" / "controlnet" / "embedded-edges"
 LORA = ROOT / "models" / "loras" / "embedded-neon.safetensors"

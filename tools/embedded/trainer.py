@@ -41,12 +41,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Run:
-    """One call: minutes to train now, minutes of the whole plan, processes and threads in each."""
+    """One call: minutes to train now, minutes of the whole plan, processes and threads in each, and the highest
+    learning rate where it is not the recipe's."""
 
     minutes: float
     plan: float
     workers: int = 1
     threads: int = 1
+    rate: float | None = None
 
 
 def compute_rate(recipe: Recipe, progress: Progress, plan: float) -> float:
@@ -100,8 +102,9 @@ class Trainer:
     def step(self, loss: torch.Tensor, seconds: float, run: Run) -> float:
         """Make one optimiser step from this worker's loss and elapsed seconds, and meet the other workers now and then;
         returns the loss."""
+        recipe = self.recipe if run.rate is None else replace(self.recipe, rate=run.rate)
         for group in self.optimizer.param_groups:
-            group["lr"] = compute_rate(self.recipe, self.progress, run.plan)
+            group["lr"] = compute_rate(recipe, self.progress, run.plan)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)

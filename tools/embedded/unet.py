@@ -12,7 +12,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from .convolution import replace_convolutions
-from .paths import LATENT_SIZE, STATE, TEXT_WIDTH
+from .paths import LATENT_SIZE, PRACTICE, STATE, TEXT_WIDTH
 from .trainer import Progress, Recipe, Trainer, load_averaged_weights
 from .training import autocast, get_device, move_to_device
 
@@ -70,6 +70,14 @@ class Dataset:
         return latents, torch.from_numpy(self.states[numbers.numpy()]).to(get_device()).float()
 
 
+def load_practised_data() -> Dataset:
+    """Return what the UNet learns from, with the weights of the stage "practise" where they are there."""
+    data = Dataset()
+    if PRACTICE.exists():
+        data.weights = torch.load(PRACTICE, weights_only=True)
+    return data
+
+
 def compute_velocity_loss(
     predict: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     latents: torch.Tensor,
@@ -121,7 +129,7 @@ def tune_model(model: UNet2DConditionModel | ControlNetModel) -> None:
 
 def prepare_unet() -> tuple[Trainer, Callable[[], torch.Tensor]]:
     """Return the UNet's trainer and the loss of a fresh batch."""
-    data, alphas = Dataset(), compute_alphas()
+    data, alphas = load_practised_data(), compute_alphas()
     unet = build_unet().train()
     tune_model(unet)
 

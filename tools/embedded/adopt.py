@@ -1,0 +1,34 @@
+"""Stage "adopt": take up the model that ships, so that training goes on from it where the state of its own is lost."""
+
+from __future__ import annotations
+
+import shutil
+
+import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from transformers import CLIPTextModel
+
+from .paths import MODEL, PARTS, STATE
+from .trainer import Trainer
+from .unet import RECIPE, build_unet
+
+
+def adopt_model() -> None:
+    """Write .train/parts and .train/unet.pt from models/embedded, in float32, as if nothing had been trained since.
+
+    Raises:
+        SystemExit: There is a state already, which would be lost.
+    """
+    if PARTS.exists() or (STATE / f"{RECIPE.name}.pt").exists():
+        raise SystemExit(f"{STATE} holds a state already: move it away to begin with the model that ships")
+    for name, part in (("vae", AutoencoderTiny), ("text_encoder", CLIPTextModel)):
+        module = part.from_pretrained(MODEL / name)
+        torch.nn.Module.float(module)
+        module.save_pretrained(PARTS / name)
+    shutil.copytree(MODEL / "tokenizer", PARTS / "tokenizer")
+    unet = build_unet()
+    shipped = UNet2DConditionModel.from_pretrained(MODEL / "unet")
+    unet.load_state_dict({name: value.float() for name, value in shipped.state_dict().items()})
+    Trainer(unet, RECIPE).save()
+    print(f"{STATE} begins with models/embedded")
