@@ -105,14 +105,9 @@ def test_sizes_of_other_programs_are_reached_by_enlarging_where_that_is_nearer_t
         assert model.get_result_size(fitted) == (asked["width"], asked["height"])
 
 
-def test_a_request_of_another_program_without_a_size_is_drawn_small_as_its_source_says() -> None:
-    asked = GenerationRequest(task=Task.IMG2IMG, source="it")
-    fitted, notes = fit_to_model(asked, SMALL)
-    assert (fitted.enlarge, fitted.width) == (True, None)
-    assert any("enlarged" in note for note in notes)
-    assert not fit_to_model(asked, PLAIN)[0].enlarge
-    assert not fit_to_model(asked, SMALL, is_own=True)[0].enlarge
-    assert not fit_to_model(GenerationRequest(), SMALL)[0].enlarge
+def test_a_request_of_another_program_without_a_size_keeps_that_of_its_source() -> None:
+    fitted, notes = fit_to_model(GenerationRequest(task=Task.IMG2IMG, source="it"), SMALL)
+    assert (fitted.enlarge, fitted.width, notes) == (False, None, ())
 
 
 @pytest.mark.parametrize(

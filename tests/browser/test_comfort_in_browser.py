@@ -58,8 +58,10 @@ def test_what_is_typed_while_the_form_is_on_its_way_back_stays(opener: Opener) -
     window = opener.open_window(opener.share())
     page = window.open()
     page.fill("#prompt textarea", "a lighthouse")
-    page.fill("#negative-prompt textarea", "fog")
     page.wait_for_function("Object.values(localStorage).length > 0")
+    kept = page.evaluate("JSON.stringify(localStorage)")
+    page.fill("#negative-prompt textarea", "fog")
+    page.wait_for_function("(kept) => JSON.stringify(localStorage) !== kept", arg=kept)
     held: list[Route] = []
 
     def hold_form(route: Route) -> None:

@@ -40,9 +40,6 @@ def fit_to_model(
     if smaller is not None:
         notes.append(f"Generated at {smaller[0]}×{smaller[1]}, near the size that {model.title} knows, and enlarged.")
         request = request.replace(width=smaller[0], height=smaller[1], enlarge=True)
-    elif not is_own and _follows_source(request) and _can_enlarge(request, model):
-        notes.append(f"The image is enlarged by the network of {model.title}.")
-        request = request.replace(enlarge=True)  # its size follows when that of the source is known
     sampler, schedule, more = _fit_sampling(request.sampler, request.schedule, model)
     request = request.replace(sampler=sampler, schedule=schedule)
     hires = request.hires
@@ -86,12 +83,6 @@ def _can_enlarge(request: GenerationRequest, model: Model) -> bool:
     """Whether the model's own network may enlarge what is drawn for `request`, and nothing else hangs on its size."""
     others = (request.enlarge, request.hires, request.axes, request.detailers, request.regions)
     return model.sampling.enlarge and can_be_enlarged(request.task) and not any(others)
-
-
-def _follows_source(request: GenerationRequest) -> bool:
-    """Whether it is drawn as large as its source."""
-    sized = request.width or request.height or request.aspect
-    return request.task is not Task.TXT2IMG and not sized
 
 
 def _fit_size(width: int, height: int, model: Model) -> tuple[int, int]:
