@@ -125,7 +125,7 @@ class ExportPlanner:
         raise InvalidRequest(
             f"Not all {to_extend[0].faces} faces{where} fit into {', '.join(names)}{more}.",
             hint=(
-                "Drag those crops or keep them as they are, mark who matters, or choose a border below “Where no crop"
+                "Drag those crops or keep them as they are, mark who matters, or choose a border below “If no crop"
                 " fits”."
             ),
         )
