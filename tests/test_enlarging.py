@@ -16,9 +16,10 @@ from studio.api.dialects.fit_request import fit_to_model
 from studio.core.errors import InvalidRequest
 from studio.core.feature import Feature
 from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
+from studio.core.infotext import format_infotext, parse_infotext
 from studio.core.model import Model, Sampling, Sizes
 from studio.core.request import GenerationRequest
-from studio.core.request_parts import Hires, Inpaint, Outpaint
+from studio.core.request_parts import ControlUnit, Hires, Inpaint, Outpaint
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER
 from studio.core.weights import WeightFile, WeightKind
@@ -82,17 +83,27 @@ def test_a_recipe_that_says_nothing_of_it_stays_as_small_as_it_was() -> None:
     ("asked", "model", "expected"),
     [
         ({"width": 512, "height": 512}, SMALL, (128, 128, True)),
-        ({"width": 768, "height": 512}, SMALL, (192, 128, True)),
+        ({"width": 768, "height": 512}, SMALL, (128, 128, True)),
         ({"width": 128, "height": 128}, SMALL, (128, 128, False)),
-        ({"width": 256, "height": 256}, SMALL, (256, 256, False)),
-        ({"width": 520, "height": 512}, SMALL, (520, 512, False)),
+        ({"width": 144, "height": 144}, SMALL, (144, 144, False)),
+        ({"width": 160, "height": 160}, SMALL, (128, 128, True)),
+        ({"width": 256, "height": 256}, SMALL, (128, 128, True)),
+        ({"width": 520, "height": 512}, SMALL, (128, 128, True)),
+        ({"width": 1024, "height": 1024}, SMALL, (128, 128, True)),
+        ({"width": 1344, "height": 768}, SMALL, (128, 128, True)),
+        ({"width": 1344, "height": 768, "task": Task.IMG2IMG}, SMALL, (168, 96, True)),
+        ({"width": 1344, "height": 768, "control": (ControlUnit(image="it"),)}, SMALL, (168, 96, True)),
+        ({"width": 1024, "height": 64, "task": Task.IMG2IMG}, SMALL, (1024, 64, False)),
         ({"width": 512, "height": 512, "hires": Hires()}, SMALL, (512, 512, False)),
         ({"width": 512, "height": 512, "task": Task.IMG2IMG}, SMALL, (128, 128, True)),
         ({"width": 512, "height": 512, "task": Task.INPAINT}, SMALL, (128, 128, True)),
         ({"width": 512, "height": 512, "task": Task.EDIT}, SMALL, (512, 512, False)),
         ({"width": 128, "height": 128, "task": Task.IMG2IMG}, SMALL, (128, 128, False)),
         ({"width": 512, "height": 512}, PLAIN, (512, 512, False)),
-        ({}, SMALL, (None, None, False)),
+        ({}, SMALL, (None, None, True)),
+        ({"aspect": "16:9"}, SMALL, (128, 128, True)),
+        ({}, PLAIN, (None, None, False)),
+        ({"hires": Hires()}, SMALL, (None, None, False)),
     ],
 )
 def test_sizes_of_other_programs_are_reached_by_enlarging_where_that_is_nearer_to_the_training(
@@ -101,13 +112,46 @@ def test_sizes_of_other_programs_are_reached_by_enlarging_where_that_is_nearer_t
     fitted, notes = fit_to_model(GenerationRequest(**asked), model)
     assert (fitted.width, fitted.height, fitted.enlarge) == expected
     assert any("enlarged" in note for note in notes) == fitted.enlarge
-    if fitted.enlarge:
-        assert model.get_result_size(fitted) == (asked["width"], asked["height"])
+    if fitted.task in model.tasks:
+        model.check(fitted)
+    if "width" in asked:
+        assert model.get_result_size(fitted.replace(hires=None)) == (asked["width"], asked["height"])
 
 
-def test_a_request_of_another_program_without_a_size_keeps_that_of_its_source() -> None:
-    fitted, notes = fit_to_model(GenerationRequest(task=Task.IMG2IMG, source="it"), SMALL)
-    assert (fitted.enlarge, fitted.width, notes) == (False, None, ())
+def test_the_model_that_ships_is_asked_for_what_it_knows_where_another_program_wants_more() -> None:
+    model = describe(EMBEDDED)
+    for width, height in ((1024, 1024), (1024, 1536), (1920, 1080), (2048, 2048)):
+        fitted, _ = fit_to_model(GenerationRequest(width=width, height=height), model)
+        assert (fitted.width, fitted.height) == (128, 128)
+        model.check(fitted)
+        assert model.get_result_size(fitted) == (width, height)
+        assert fit_to_model(fitted, model, is_own=True)[0] == fitted
+
+
+@pytest.mark.parametrize(
+    ("source", "drawn"),
+    [((512, 512), (128, 128)), ((500, 376), (120, 88)), ((1024, 1024), (128, 128)), ((256, 256), (128, 128))],
+)
+def test_a_request_of_another_program_without_a_size_keeps_that_of_its_source(
+    source: tuple[int, int], drawn: tuple[int, int]
+) -> None:
+    asked = GenerationRequest(task=Task.IMG2IMG, source="it")
+    fitted, _ = fit_to_model(asked, SMALL, source=source)
+    assert (fitted.width, fitted.height, fitted.enlarge) == (*drawn, True)
+    assert SMALL.get_result_size(fitted) == source
+    assert fit_to_model(asked, PLAIN, source=source) == (asked, ())
+
+
+def test_a_small_source_of_another_program_is_drawn_as_it_is() -> None:
+    asked = GenerationRequest(task=Task.IMG2IMG, source="it")
+    assert fit_to_model(asked, SMALL, source=(128, 128)) == (asked, ())
+    assert fit_to_model(asked, SMALL, source=None) == (asked, ())
+
+
+def test_what_is_drawn_under_a_mask_is_enlarged_as_usual_and_put_back_at_the_size_of_the_source() -> None:
+    asked = GenerationRequest(task=Task.INPAINT, source="it", mask="mask")
+    fitted, _ = fit_to_model(asked, SMALL, source=(1024, 1024))
+    assert (fitted.width, fitted.enlarge, fitted.enlarged_size) == (128, True, "")
 
 
 @pytest.mark.parametrize(
@@ -130,6 +174,44 @@ def test_a_source_is_drawn_so_small_that_the_result_is_as_large_as_it(
     assert SMALL.get_source_size(GenerationRequest(), *source) == SMALL.sizes.find_nearest_size(*source)
 
 
+@pytest.mark.parametrize(
+    ("source", "result"),
+    [
+        ((512, 512), (512, 512)),
+        ((1024, 1024), (1024, 1024)),
+        ((1600, 1200), (1600, 1200)),
+        ((4000, 3000), (2048, 1536)),
+        ((500, 500), (500, 500)),
+        ((256, 256), (512, 512)),
+        ((64, 96), (256, 384)),
+    ],
+)
+def test_an_enlarged_result_is_as_large_as_its_source(source: tuple[int, int], result: tuple[int, int]) -> None:
+    fitted = SMALL.fit_to_source(GenerationRequest(task=Task.IMG2IMG, source="it", enlarge=True), *source)
+    SMALL.check(fitted)
+    assert SMALL.get_result_size(fitted) == result
+    assert SMALL.fit_to_source(GenerationRequest(), *source).enlarged_size == ""
+
+
+def test_an_enlarged_size_has_the_shape_of_what_is_drawn_and_is_in_the_recipe() -> None:
+    asked = GenerationRequest(prompt="an apple", width=128, height=128, enlarge=True, enlarged_size="1000x1000")
+    SMALL.check(asked)
+    assert SMALL.get_result_size(asked) == (1000, 1000)
+    assert SMALL.get_result_size(asked.replace(enlarge=False)) == (128, 128)
+    text = format_infotext(asked, model=SMALL, width=128, height=128, seed=1)
+    assert "Size: 128x128" in text
+    assert parse_infotext(text).request.enlarged_size == "1000x1000"
+    assert "1000" not in format_infotext(asked.replace(enlarge=False), model=SMALL, width=128, height=128, seed=1)
+    assert read_form({**FRESH_FORM, **write_form(asked)}, SMALL).enlarged_size == "1000x1000"
+    with pytest.raises(InvalidRequest, match="another shape than the 128×128 px"):
+        SMALL.check(asked.replace(task=Task.IMG2IMG, source="it", enlarged_size="1000x800"))
+    SMALL.check(asked.replace(enlarged_size="1000x800"))
+    with pytest.raises(InvalidRequest, match="another shape than the 128×64 px"):
+        SMALL.check(asked.replace(height=64))
+    with pytest.raises(InvalidRequest, match="is not a size"):
+        asked.replace(enlarged_size="large")
+
+
 def test_a_job_says_at_which_size_its_source_was_drawn(tmp_path: Path) -> None:
     backend = FakeBackend(SMALL)
     engine = open_engine(tmp_path, backend, default_model=SMALL.id)
@@ -144,6 +226,25 @@ def test_a_job_says_at_which_size_its_source_was_drawn(tmp_path: Path) -> None:
     plain = wait_until_final(engine.submit(asked.replace(enlarge=False), LOCAL_USER))
     assert backend.seen[1][0].width == 512
     assert not any("enlarged" in note for note in plain.assets[0].notes)
+    engine.close()
+
+
+def test_a_size_that_is_larger_than_what_the_model_knows_is_drawn_as_asked_and_a_better_one_named(
+    tmp_path: Path,
+) -> None:
+    engine = open_engine(tmp_path, FakeBackend(SMALL, PLAIN), default_model=SMALL.id)
+
+    def read_notes(**fields: Any) -> list[str]:
+        snapshot = wait_until_final(engine.submit(GenerationRequest(**fields), LOCAL_USER))
+        return [note for note in snapshot.assets[0].notes if "twice" in note]
+
+    (note,) = read_notes(width=256, height=256, enlarge=True)
+    assert note == (
+        "Drawn at 256×256 px, where Small shows things twice or stretched. Draw at 128×128 px and enlarge to "
+        "1024×1024 px instead."
+    )
+    assert not read_notes(width=128, height=128, enlarge=True, enlarged_size="1024x1024")
+    assert not read_notes(width=256, height=256, model=PLAIN.id)
     engine.close()
 
 
@@ -190,6 +291,28 @@ def test_the_enlarged_image_is_the_small_one_through_the_network_every_time(tmp_
         assert after.tobytes() == repeated.tobytes() == enlarge_image(before, (256, 256), network).tobytes()
         plain = before.resize((256, 256), Image.Resampling.LANCZOS)
         assert np.abs(np.asarray(after, float) - np.asarray(plain, float)).mean() > 0.5  # more than resampled
+    backend.close()
+
+
+@pytest.mark.torch
+def test_a_square_image_is_set_on_its_ground_in_another_shape_and_goes_twice_through_the_network_at_most(
+    tmp_path: Path,
+) -> None:
+    backend, settings = make_local_pipelines(tmp_path, FolderCatalog({"embedded": EMBEDDED}))
+
+    def draw(enlarged_size: str) -> Image.Image:
+        request = make_request("embedded", enlarge=True, enlarged_size=enlarged_size, seed=1)
+        return backend.render(request, make_seeds(1), RecordingContext(settings))[0].image
+
+    usual, stretched, wide = draw(""), draw("288x288"), draw("416x256")
+    assert (usual.size, stretched.size, wide.size) == ((256, 256), (288, 288), (416, 256))
+    assert stretched.tobytes() == usual.resize((288, 288), Image.Resampling.LANCZOS).tobytes()
+    inner = (slice(20, 236), slice(100, 316))
+    moved = np.asarray(usual, float)[20:236, 20:236]
+    assert np.abs(np.asarray(wide, float)[inner] - moved).mean() < 20
+    assert len(set(map(tuple, np.asarray(wide)[:, :60].reshape(-1, 3).tolist()))) == 1
+    assert draw("512x512").tobytes() != usual.resize((512, 512), Image.Resampling.LANCZOS).tobytes()
+    assert draw("1280x1280").tobytes() == draw("1024x1024").resize((1280, 1280), Image.Resampling.LANCZOS).tobytes()
     backend.close()
 
 

@@ -146,9 +146,8 @@ def sample(spec: FieldSpec) -> Any:
     if spec.name in special:
         return special[spec.name]
     if spec.kind is str:
-        return {"aspect": "16:9", "seed_resize": "512x768", "freeu": "1.3, 1.4, 0.9, 0.2", "skip_layers": "7"}.get(
-            spec.name, "DPM++ 2M"
-        )
+        texts = {"aspect": "16:9", "freeu": "1.3, 1.4, 0.9, 0.2", "skip_layers": "7"}
+        return (texts | dict.fromkeys(("seed_resize", "enlarged_size"), "512x768")).get(spec.name, "DPM++ 2M")
     assert spec.limits is not None
     value = max(spec.limits.low, 8 if spec.kind is int else 0.5)
     assert value not in (spec.unset, spec.empty)

@@ -12,13 +12,17 @@ from studio.core.detailer import Detailer
 from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.feature import Feature
 from studio.core.range_checks import MAX_SIDE
-from studio.core.request import GenerationRequest, Task, parse_aspect
+from studio.core.request import GenerationRequest, Task, parse_aspect, parse_size
 
 GPU_LANE = "gpu"
 TOOLS_LANE = "tools"  # Pillow, OpenCV, ONNX
 CLUSTER_LANE = "cluster"  # local models of other machines
 ENLARGEMENT = 4  # times, of the networks that models bring for it
 _NOT_ENLARGED = (Task.EDIT, Task.DETAIL)  # by instruction, or in areas whose size is their own
+_MOST_AREA = 1.3  # times the area that a model was trained at: from 1.5 times on images show things twice or stretched
+_LEAST_AREA = 0.5  # times the same
+_LARGEST_UNASKED = 2048  # px of the longer side of an enlarged image that nobody named a size for
+_SHAPE_TOLERANCE = 0.1  # by which the shape of an enlarged image may differ from that of what is drawn
 
 
 class Quality(StrEnum):
@@ -225,9 +229,44 @@ class Model:
             return self.sizes.find_nearest_size(width, height)
         times = math.prod(self.sizes.liked[0]) / (width * height)  # as large as the source
         share = 1 / ENLARGEMENT
-        if not 0.5 <= times / share**2 <= 2:
+        if not 1 / _MOST_AREA <= times / share**2 <= 1 / _LEAST_AREA:
             share = min(1.0, math.sqrt(times))
         return self.sizes.find_nearest_size(max(1, round(width * share)), max(1, round(height * share)))
+
+    def fit_to_source(self, request: GenerationRequest, width: int, height: int) -> GenerationRequest:
+        """`request`, which names no size, at that of its source in px. With `enlarge` the result is at least four times
+        what is drawn, and as large as its source up to 2,048 px a side."""
+        drawn = self.get_source_size(request, width, height)
+        request = request.replace(width=drawn[0], height=drawn[1])
+        if not request.enlarge or request.enlarged_size or _keeps_source_size(request):
+            return request
+        share = min(1.0, _LARGEST_UNASKED / max(width, height))
+        wanted = round(width * share), round(height * share)
+        if min(wanted[0] / drawn[0], wanted[1] / drawn[1]) < ENLARGEMENT or not is_alike(wanted, drawn):
+            return request
+        return request.replace(enlarged_size=_write_enlarged_size(wanted, drawn))
+
+    def may_enlarge(self, request: GenerationRequest) -> bool:
+        """Whether the model's own network may enlarge what is drawn for `request`, on whose size nothing else hangs."""
+        others = (request.hires, request.axes, request.detailers, request.regions)
+        return self.sampling.enlarge and can_be_enlarged(request.task) and not any(others)
+
+    def plan_enlarging(self, request: GenerationRequest, width: int, height: int) -> GenerationRequest | None:
+        """`request` for an image of that size in px that is drawn near what the model was trained at and enlarged; None
+        where its network may not do that, or where it draws the size itself as well, or no shape near it."""
+        if not self.may_enlarge(request) or width * height <= _MOST_AREA * math.prod(self.sizes.liked[0]):
+            return None
+        enlarged = request.replace(enlarge=True, aspect=None)
+        drawn = self.get_source_size(enlarged, width, height)
+        liked = self.sizes.liked[0]
+        if request.task is Task.TXT2IMG and not request.control and liked[0] == liked[1]:
+            drawn = liked  # in other shapes it shows one thing twice: a square is set on its ground
+        elif drawn[0] >= width or not is_alike((width, height), drawn):
+            return None
+        if max(width, height) > MAX_SIDE:
+            return None
+        wanted = "" if _keeps_source_size(request) else _write_enlarged_size((width, height), drawn)
+        return enlarged.replace(width=drawn[0], height=drawn[1], enlarged_size=wanted)
 
     def get_hires_size(self, request: GenerationRequest) -> tuple[int, int]:
         """The (width, height) in px after the hires pass, rounded to the model's multiple."""
@@ -248,8 +287,7 @@ class Model:
 
     def get_result_size(self, request: GenerationRequest) -> tuple[int, int]:
         """The (width, height) in px of the images: after the hires pass, and after enlarging."""
-        width, height = self.get_hires_size(request)
-        return (width * ENLARGEMENT, height * ENLARGEMENT) if request.enlarge else (width, height)
+        return get_enlarged_size(request, self.get_hires_size(request))
 
     def _check_enlarged(self, request: GenerationRequest) -> None:
         if not request.enlarge:
@@ -260,6 +298,14 @@ class Model:
                 hint="Upscale the result in a separate step.",
             )
         width, height = self.get_result_size(request)
+        drawn = self.get_hires_size(request)
+        is_set_on_ground = request.task is Task.TXT2IMG and drawn[0] == drawn[1]
+        if request.enlarged_size and not is_set_on_ground and not is_alike((width, height), drawn):
+            raise InvalidRequest(
+                f"The enlarged size {width}×{height} has another shape than the {drawn[0]}×{drawn[1]} px that are "
+                "drawn.",
+                hint="Give both the same shape, or leave the enlarged size empty.",
+            )
         if max(width, height) > MAX_SIDE:
             raise InvalidRequest(
                 f"The enlarged image would be {width}×{height}; the limit is {MAX_SIDE} px per side.",
@@ -294,6 +340,30 @@ class Model:
 def can_be_enlarged(task: Task) -> bool:
     """Whether what is drawn for `task` may go through the network that a model brings for its own images."""
     return task.is_generative and task not in _NOT_ENLARGED
+
+
+def get_enlarged_size(request: GenerationRequest, drawn: tuple[int, int]) -> tuple[int, int]:
+    """The (width, height) in px that an image of `request`, drawn at that many, has after enlarging."""
+    if not request.enlarge:
+        return drawn
+    return (
+        parse_size(request.enlarged_size) if request.enlarged_size else (drawn[0] * ENLARGEMENT, drawn[1] * ENLARGEMENT)
+    )
+
+
+def _keeps_source_size(request: GenerationRequest) -> bool:
+    """Whether what is drawn is put back into the source, at its size."""
+    return bool(request.mask) or request.task.needs_mask
+
+
+def _write_enlarged_size(size: tuple[int, int], drawn: tuple[int, int]) -> str:
+    """`size` as a request has it, "" for what is drawn enlarged as usual."""
+    return "" if size == (drawn[0] * ENLARGEMENT, drawn[1] * ENLARGEMENT) else f"{size[0]}x{size[1]}"
+
+
+def is_alike(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether the shapes of two sizes are so near that stretching one to the other is not seen."""
+    return abs(math.log(size[0] / size[1] * other[1] / other[0])) <= _SHAPE_TOLERANCE
 
 
 def _check_composed(request: GenerationRequest) -> None:

@@ -70,6 +70,7 @@ _DRAWING_FIELDS = (
     "references",
     "detailers",
     "enlarge",
+    "enlarged_size",
 )
 _DRAWING_PARTS = frozenset(
     {

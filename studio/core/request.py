@@ -41,7 +41,8 @@ class GenerationRequest:
     """Everything that affects an image. Lengths in px, `seed` 0 to 2**64-1, `guidance` the CFG scale, `clip_skip`
     counted as A1111 does (1 = last layer).
 
-    `enlarge` sends the finished image through the network that the model brings for it, 4 times as wide and high.
+    `enlarge` sends the finished image through the network that the model brings for it, 4 times as wide and high, or to
+    `enlarged_size` ("1024x768", in px).
     With `compose` a prompt of several things that such a model knows one at a time ("a cat and two red apples") becomes
     an image that is composed of them; with `scenery` in the place that it names, each thing as large as its kind is.
 
@@ -86,6 +87,7 @@ class GenerationRequest:
     height: int | None = None
     aspect: str | None = None
     enlarge: bool = False
+    enlarged_size: str = ""
     compose: bool = False
     scenery: bool = False
     count: int = 1
@@ -166,7 +168,12 @@ class GenerationRequest:
                 check_range(f"block weight of the LoRA {lora.name}", weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
         if self.aspect is not None:
             parse_aspect(self.aspect)
-        texts = ((self.seed_resize, parse_size), (self.freeu, parse_freeu), (self.skip_layers, parse_layers))
+        texts = (
+            (self.seed_resize, parse_size),
+            (self.enlarged_size, parse_size),
+            (self.freeu, parse_freeu),
+            (self.skip_layers, parse_layers),
+        )
         for text, parse in texts:
             if text:
                 parse(text)

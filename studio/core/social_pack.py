@@ -69,8 +69,7 @@ def get_result_size(wanted: GenerationRequest, model: Model, source: tuple[int, 
     if source is not None and (wanted.task.needs_mask or not wanted.task.is_generative):
         return source
     if source is not None and not (wanted.width or wanted.height or wanted.aspect):
-        width, height = model.get_source_size(wanted, *source)
-        wanted = wanted.replace(width=width, height=height)
+        wanted = model.fit_to_source(wanted, *source)
     return model.get_result_size(wanted)
 
 

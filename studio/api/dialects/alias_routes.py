@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.api.dialects.dialect_jobs import DialectJobs, require_dialect
 from studio.api.dialects.dialect_paths import Dialect
-from studio.api.dialects.fit_request import fit_to_model
+from studio.api.dialects.fit_request import fit_to_model, measure_source
 from studio.api.error_responses import NotReady, clean_json
 from studio.api.image_bodies import store_image
 from studio.api.responses import PREFIX
@@ -167,7 +167,7 @@ def _build_request(body: dict[str, Any], studio: Studio, user: User) -> Generati
         source=None if image is None else store_image(str(image), studio.engine, user).hash,
         file=OutputOptions(format=kind),
     )
-    return fit_to_model(request, model)[0]
+    return fit_to_model(request, model, source=measure_source(request, studio.engine, user))[0]
 
 
 def _build_derivatives(body: dict[str, Any], studio: Studio, user: User) -> GenerationRequest:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from studio.core.feature import Feature
-from studio.core.model import ENLARGEMENT, Model, can_be_enlarged
+from studio.core.model import ENLARGEMENT, Model
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
+from studio.core.user import User
+from studio.engine.engine import Engine
+
+Size = tuple[int, int]
 
 
 def fit_to_model(
-    request: GenerationRequest, model: Model, *, is_own: bool = False
+    request: GenerationRequest, model: Model, *, source: Size | None = None, is_own: bool = False
 ) -> tuple[GenerationRequest, tuple[str, ...]]:
     """`request` without the plain fields that `model` does not have and in a size that it can draw, and sentences that
-    say what was changed. What a client asks for on purpose (hires pass, ControlNets, LoRAs) stays, to be refused. With
-    `is_own` the request is that of an image made here, which says itself how it is composed and enlarged."""
+    say what was changed. What a client asks for on purpose (hires pass, ControlNets, LoRAs) stays, to be refused.
+    `source` is the (width, height) in px of the image that is worked on, if any. With `is_own` the request is that of
+    an image made here, which says itself how it is composed and enlarged."""
     notes: list[str] = []
     lacks = frozenset(Feature) - model.features - {Feature.SEED, Feature.PROMPT_SYNTAX}
     changes = {
@@ -29,17 +33,10 @@ def fit_to_model(
     if Feature.SEED not in model.features and request.seed is not None:
         changes["seed"] = None
     request = request.replace(**changes)
-    if request.width is not None and request.height is not None and request.task.is_generative:
-        size = _fit_size(request.width, request.height, model)
-        if size != (request.width, request.height):
-            notes.append(f"The size is {size[0]}×{size[1]}, which {model.title} can draw.")
-            request = request.replace(width=size[0], height=size[1])
     if request.task is Task.TXT2IMG and model.sampling.compose and not is_own:
         request = request.replace(compose=True, scenery=model.sampling.scenery)  # no client can ask for it
-    smaller = None if is_own else _find_size_to_enlarge(request, model)
-    if smaller is not None:
-        notes.append(f"Generated at {smaller[0]}×{smaller[1]}, near the size that {model.title} knows, and enlarged.")
-        request = request.replace(width=smaller[0], height=smaller[1], enlarge=True)
+    request, size_notes = _fit_size(request, model, source, is_own=is_own)
+    notes += size_notes
     sampler, schedule, more = _fit_sampling(request.sampler, request.schedule, model)
     request = request.replace(sampler=sampler, schedule=schedule)
     hires = request.hires
@@ -64,28 +61,47 @@ def _fit_sampling(
     return sampler, schedule, []
 
 
-def _find_size_to_enlarge(request: GenerationRequest, model: Model) -> tuple[int, int] | None:
-    """The size of an image that the model's own network then enlarges to the one that is asked for; None where that
-    one is nearer to what the model was trained at, or something else hangs on it."""
-    width, height = request.width, request.height
-    if not width or not height or not _can_enlarge(request, model):
+def _fit_size(
+    request: GenerationRequest, model: Model, source: Size | None, *, is_own: bool
+) -> tuple[GenerationRequest, list[str]]:
+    """`request` in a size that `model` draws well, and what was changed. Where the model brings a network for that, a
+    larger image is drawn small and enlarged to the size that is asked for, or that of its source."""
+    if not request.task.is_generative:
+        return request, []
+    named = (request.width, request.height) if request.width and request.height else None
+    can_enlarge = not is_own and not request.enlarge and model.may_enlarge(request)
+    wanted = named or (None if request.width or request.height or request.aspect else source)
+    if request.aspect and not request.width and not request.height:
+        width, height = model.sizes.fit_size(None, None, request.aspect)
+        wanted = ENLARGEMENT * width, ENLARGEMENT * height
+    if can_enlarge and wanted and (enlarged := model.plan_enlarging(request, *wanted)) is not None:
+        drawn = f"{enlarged.width}×{enlarged.height}"
+        return enlarged, [f"Generated at {drawn}, near the size that {model.title} knows, and enlarged."]
+    if named is not None:
+        size = _find_size(*named, model)
+        if size == named:
+            return request, []
+        return request.replace(width=size[0], height=size[1]), [
+            f"The size is {size[0]}×{size[1]}, which {model.title} can draw."
+        ]
+    if can_enlarge and request.task is Task.TXT2IMG and not request.width and not request.height:
+        return request.replace(enlarge=True), [f"The image is enlarged by the network of {model.title}."]
+    return request, []
+
+
+def measure_source(request: GenerationRequest, engine: Engine, user: User) -> Size | None:
+    """The (width, height) in px of the image that `request` of `user` works on, None where it has none.
+
+    Raises:
+        NotFound: it is gone.
+    """
+    if not request.source:
         return None
-    step = ENLARGEMENT * model.sizes.multiple
-    smaller = width // ENLARGEMENT, height // ENLARGEMENT
-    if width % step or height % step or not model.sizes.allows(*smaller):
-        return None
-    trained = math.prod(model.sizes.liked[0])
-    is_nearer = abs(math.log(math.prod(smaller) / trained)) < abs(math.log(width * height / trained))
-    return smaller if is_nearer else None
+    kept = engine.get_input(request.source, user)
+    return kept.width, kept.height
 
 
-def _can_enlarge(request: GenerationRequest, model: Model) -> bool:
-    """Whether the model's own network may enlarge what is drawn for `request`, and nothing else hangs on its size."""
-    others = (request.enlarge, request.hires, request.axes, request.detailers, request.regions)
-    return model.sampling.enlarge and can_be_enlarged(request.task) and not any(others)
-
-
-def _fit_size(width: int, height: int, model: Model) -> tuple[int, int]:
+def _find_size(width: int, height: int, model: Model) -> Size:
     """That size as it is where the model can draw it, rounded down to its multiple, or the nearest that it can."""
     rounded = model.sizes.round_down(width), model.sizes.round_down(height)
     return rounded if model.sizes.allows(*rounded) else model.sizes.find_nearest_size(width, height)

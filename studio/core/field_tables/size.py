@@ -55,6 +55,22 @@ SIZE_FIELDS: tuple[FieldSpec, ...] = (
         api_help="Sharpen the image and enlarge it 4×, for models that bring a network for it.",
     ),
     FieldSpec(
+        name="enlarged_size",
+        kind=str,
+        label="Enlarged size",
+        help='Of the image after Enlarge 4×, such as "1024x768"; empty for four times as large.',
+        group=Group.DETAILS,
+        widget=Widget.TEXT,
+        unset="",
+        max_length=20,
+        placeholder="1024x768",
+        feature=Feature.ENLARGE,
+        infotext=InfotextKey("Enlarged size"),
+        depends_on="enlarge",
+        api_help='Size in px after enlarging, such as "1024x768", instead of four times the size, in the shape of '
+        "width and height; an image from text that is drawn square is set on its ground in any other.",
+    ),
+    FieldSpec(
         name="compose",
         kind=bool,
         label="Compose several things",

@@ -24,6 +24,7 @@ from studio.engine.jobs.prompt_drawing import describe_drawing, draw_prompts
 from studio.engine.jobs.source_checks import (
     check_images,
     collect_image_sizes,
+    describe_large_size,
     describe_rounded_size,
     fill_size,
     list_sources,
@@ -101,12 +102,16 @@ class Admission:
         kept = [self._images.get(name, user) for name in list_sources(named)]
         asked = request.width or request.height or request.aspect
         rounded = "" if asked else describe_rounded_size(named, model, [(one.width, one.height) for one in kept])
-        notices = (*(one.notice for one in kept), rounded, describe_drawing(fixed))
-        notes = (*notes, *dict.fromkeys(filter(None, notices)))
+        notices = (*(one.notice for one in kept), rounded, self._describe_large(named, model))
+        notes = (*notes, *dict.fromkeys(filter(None, (*notices, describe_drawing(fixed)))))
         if fixed.axes:
             self._check_cells(fixed, images, model, settings)
         generations = count_generations(fixed, models, settings.fallback_model)
         return AdmittedRequest(request=fixed, model=model, images=len(images), generations=generations, notes=notes)
+
+    def _describe_large(self, request: GenerationRequest, model: Model) -> str:
+        """What to say of a size that `model` draws badly; each thing of a composed image has the size that it knows."""
+        return "" if self._models.count_generations(request) > 1 else describe_large_size(request, model)
 
     def _replace_retired_model(self, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
         """The request with a model that has ended replaced by its successor, and the sentence that says so."""

@@ -117,8 +117,7 @@ def fit_step_size(step: GenerationRequest, model: Model, size: tuple[int, int]) 
     """The step that works on an image of `size`, at a size of its model's liking where it names none."""
     if not step.task.is_generative or step.width or step.height or step.aspect:
         return step
-    width, height = model.get_source_size(step, *size)
-    return step.replace(width=width, height=height)
+    return model.fit_to_source(step, *size)
 
 
 def _merge_result(before: RenderedImage, result: RenderedImage) -> RenderedImage:

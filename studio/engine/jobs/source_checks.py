@@ -55,8 +55,7 @@ def fill_size(request: GenerationRequest, model: Model, user: str, images: Image
     if not first or not request.task.is_generative or request.width or request.height or request.aspect:
         return request
     kept = images.get(first[0], user)
-    width, height = model.get_source_size(request, kept.width, kept.height)
-    return request.replace(width=width, height=height)
+    return model.fit_to_source(request, kept.width, kept.height)
 
 
 def describe_rounded_size(request: GenerationRequest, model: Model, sizes: Iterable[tuple[int, int]]) -> str:
@@ -71,6 +70,21 @@ def describe_rounded_size(request: GenerationRequest, model: Model, sizes: Itera
         return f"Drawn at {drawn[0]}×{drawn[1]} px and enlarged to {width}×{height} px."
     told = f"{others[0][0]}×{others[0][1]} px" + (f" and {len(others) - 1} other sizes" if len(others) > 1 else "")
     return f"The source has {told}; it was drawn at {drawn[0]}×{drawn[1]} px, the nearest size of {model.title}."
+
+
+def describe_large_size(request: GenerationRequest, model: Model) -> str:
+    """What to say where `request` draws larger than `model` draws well although that enlarges its images itself, ""
+    elsewhere."""
+    if not request.task.is_generative or not request.width or not request.height:
+        return ""
+    better = model.plan_enlarging(request.replace(enlarge=False), *model.get_result_size(request))
+    if better is None or model.plan_enlarging(request, request.width, request.height) is None:
+        return ""
+    width, height = model.get_result_size(better)
+    return (
+        f"Drawn at {request.width}×{request.height} px, where {model.title} shows things twice or stretched. Draw at "
+        f"{better.width}×{better.height} px and enlarge to {width}×{height} px instead."
+    )
 
 
 def collect_image_sizes(request: GenerationRequest, user: str, images: Images) -> dict[str, tuple[int, int]]:

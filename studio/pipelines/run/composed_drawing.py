@@ -43,7 +43,7 @@ class ComposedDrawing:
         if request.enlarge:
             upscale_request.check_output_size(self._size, runs.ctx)
         width, height = model.sizes.liked[0]
-        one = request.replace(width=width, height=height, aspect=None, seed_resize="")
+        one = request.replace(width=width, height=height, aspect=None, seed_resize="", enlarged_size="")
         prompts = _list_prompts(scene, request)
         self._things = [Drawing(resources, one.replace(prompt=prompt), runs) for prompt in prompts]
         self._join = _plan_joining(scene, self._size, in_place=request.scenery)

@@ -124,7 +124,7 @@ def _plan_outpaint(request: GenerationRequest, source: Image.Image, tools: EditC
     whole = outpaint.prefill_canvas(source if source.mode == "RGBA" else flatten_alpha(source), canvas)
     mask = outpaint.build_outpaint_mask(canvas, *source.size)
     inpaint = dataclasses.replace(request.inpaint, fill=MaskedContent.ORIGINAL, only_masked=False)
-    request = request.replace(width=width, height=height, inpaint=inpaint)
+    request = request.replace(width=width, height=height, enlarged_size="", inpaint=inpaint)
     return plan_masked(request, whole, mask, tools, tools.strength(request, 0.9))
 
 

@@ -81,7 +81,7 @@ class Editing:
         size = self._final_size
         with self._runs.model_upscaler(self._plan) as upscaler, self._runs.ctx.phase("upscale"):
             return [
-                upscale_image.enlarge_image(image, size, upscaler) if image.size == self._plan.size else image
+                upscale_image.enlarge_drawn_image(image, size, upscaler) if image.size == self._plan.size else image
                 for image in drawn
             ]
 

@@ -107,6 +107,12 @@ def put_together(images: Sequence[Image.Image], spots: Sequence[Spot], size: tup
     return whole
 
 
+def set_on_ground(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """A square image in the middle of one of `size` (width, height) px, as high or wide as that, on its own ground."""
+    left, top = (size[0] - image.width) // 2, (size[1] - image.height) // 2
+    return put_together([image], [Spot(left, top, image.width)], size)
+
+
 def put_into_place(
     images: Sequence[Image.Image], placement: Placement, scenery: Scenery, size: tuple[int, int], seed: int
 ) -> Image.Image:

@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image
 
+from studio.core.model import is_alike
 from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest, Hires
 from studio.core.task import Task
@@ -17,7 +18,9 @@ from studio.pipelines.run.live_preview import can_show, unpack_latents
 from studio.pipelines.run.name_checks import list_upscalers
 from studio.pipelines.run.prepared_run import OpenedPipeline, PassRunner
 from studio.pipelines.run.run_plan import PassPlan, Resources, plan_pass
+from studio.pipelines.run.scene_layout import set_on_ground
 from studio.pipelines.upscale import upscale_image, upscale_request
+from studio.pipelines.upscale.upscale_image import Upscaler
 
 
 class Drawing:
@@ -52,7 +55,7 @@ class Drawing:
         if not self._first.request.enlarge:
             return drawn
         with self._runs.model_upscaler(self._first) as upscaler, self._runs.ctx.phase("upscale"):
-            return [upscale_image.enlarge_image(image, self._final_size, upscaler) for image in drawn]
+            return [_enlarge_to_shape(image, self._final_size, upscaler) for image in drawn]
 
     def _draw_passes(self, seeds: tuple[ImageSeed, ...], progress: Progress) -> list[Image.Image]:
         first, second, second_pass = self._first, self._second, self._hires
@@ -113,3 +116,11 @@ class Drawing:
             return image.resize(size, kind or Image.Resampling.LANCZOS)
         with self._runs.upscaler(second_pass.upscaler) as upscaler:
             return upscale_image.enlarge_image(image, size, upscaler, self._resources.device)
+
+
+def _enlarge_to_shape(image: Image.Image, size: tuple[int, int], upscaler: Upscaler) -> Image.Image:
+    """`image` enlarged to `size`; a square in the middle of its ground where that has another shape."""
+    if is_alike(size, image.size):
+        return upscale_image.enlarge_drawn_image(image, size, upscaler)
+    side = min(size)
+    return set_on_ground(upscale_image.enlarge_drawn_image(image, (side, side), upscaler), size)

@@ -23,6 +23,7 @@ SMALLEST_TILE, LARGEST_TILE = 64, 320  # px of the small image; a CPU is a third
 _LARGEST = {"cuda": 1024}
 _WORKING = {"cuda": 4 * device_memory.GIB}  # bytes that one tile may take, however much is free
 _WORKING_ELSEWHERE = 5 * device_memory.GIB // 4
+_MOST_PASSES, _STRETCHED = 2, 1.25  # over what a model drew; times by which resampling is hardly seen
 _PROBE = 48  # px of the side that is put through a network to see what it takes
 
 
@@ -145,6 +146,16 @@ def enlarge_image(
     if alpha is not None:
         source.putalpha(_enlarge_alpha(alpha, size, upscaler, tiling, watch))
     return source
+
+
+def enlarge_drawn_image(image: Image.Image, size: tuple[int, int], upscaler: Upscaler) -> Image.Image:
+    """As `enlarge_image`, for what a model drew and the network that it brings: twice through that at most, and not
+    again for a little more, for each time takes as much longer as the image is larger."""
+    need = max(size[0] / image.size[0], size[1] / image.size[1])
+    times = upscaler.scale ** (1 if need <= _STRETCHED * upscaler.scale else _MOST_PASSES)
+    width, height = (min(side, times * drawn) for side, drawn in zip(size, image.size, strict=True))
+    made = enlarge_image(image, (width, height), upscaler)
+    return made if made.size == size else made.resize(size, Image.Resampling.LANCZOS)
 
 
 def count_passes(size: tuple[int, int], wanted: tuple[int, int], scale: int) -> int:

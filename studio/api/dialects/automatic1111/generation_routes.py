@@ -33,7 +33,7 @@ from studio.core.detailer_infotext import build_detailer_pairs
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.events import Status
 from studio.core.grid import expand_cells
-from studio.core.model import ENLARGEMENT
+from studio.core.model import get_enlarged_size
 from studio.core.model_ids import PREPROCESSOR_PREFIX
 from studio.core.request import GenerationRequest, parse_size
 from studio.core.request_parts import ControlUnit
@@ -298,8 +298,7 @@ def _measure(drawn: DrawnImages, request: GenerationRequest) -> tuple[int, int]:
     """The size of the first pass where it is known, enlarged where the model's own network does that, else of the first
     image."""
     if request.width and request.height:
-        factor = ENLARGEMENT if request.enlarge else 1
-        return request.width * factor, request.height * factor
+        return get_enlarged_size(request, (request.width, request.height))
     if drawn.files:
         with Image.open(io.BytesIO(drawn.files[0])) as image:
             return image.size

@@ -15,7 +15,7 @@ from studio.api.dialects.automatic1111.bodies import Img2ImgBody, Txt2ImgBody
 from studio.api.dialects.automatic1111.control_units import BuiltUnit, build_control_units
 from studio.api.dialects.automatic1111.errors import InitImageMissing, ScriptNotFound
 from studio.api.dialects.automatic1111.regional_prompter import REGIONS_SCRIPT, read_regional_prompter
-from studio.api.dialects.fit_request import fit_to_model
+from studio.api.dialects.fit_request import fit_to_model, measure_source
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import RANDOM_SEED, FieldSpec
 from studio.core.fields import INPAINT_FIELDS, REQUEST_FIELDS
@@ -279,9 +279,11 @@ class RequestBuilder:
             request = strip_request_comments(request)
         made_here = _read_image_made_here(body) if request.task is Task.TXT2IMG else None
         if made_here is not None:
-            own = {name: getattr(made_here, name) for name in ("compose", "scenery", "enlarge")}
+            own = {name: getattr(made_here, name) for name in ("compose", "scenery", "enlarge", "enlarged_size")}
             request = request.replace(**own)
-        fitted, notes = fit_to_model(request.replace(model=model.id), model, is_own=made_here is not None)
+        request = request.replace(model=model.id)
+        source = measure_source(request, self._studio.engine, self._user)
+        fitted, notes = fit_to_model(request, model, source=source, is_own=made_here is not None)
         notes = (*self._notes, *self._adetailer.notes, *notes)
         return BuiltRequest(request=fitted, body=body, units=self._units, notes=notes)
 

@@ -13,7 +13,7 @@ from studio.api.dialects.automatic1111.names import find_checkpoint, find_upscal
 from studio.api.dialects.comfyui.conditioning_areas import ConditionPart, Conditions, place_conditions
 from studio.api.dialects.comfyui.graph_checks import Graph, InvalidGraph, make_graph_error
 from studio.api.dialects.comfyui.node_types import ENDING
-from studio.api.dialects.fit_request import fit_to_model
+from studio.api.dialects.fit_request import fit_to_model, measure_source
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Finish, OutputOptions, Upscale
 from studio.core.foreign_samplers import COMFYUI_SAMPLERS, COMFYUI_SCHEDULES
@@ -75,7 +75,8 @@ class GraphReader:
     def _plan_job(self, source: str, outputs: list[str]) -> GraphJob:
         request, sampler = self._read_image(source)
         model = self._studio.engine.model(request.model, request.task)
-        fitted, _ = fit_to_model(request.replace(model=model.id), model)
+        size = measure_source(request, self._studio.engine, self._user)
+        fitted, _ = fit_to_model(request.replace(model=model.id), model, source=size)
         return GraphJob(request=fitted.replace(file=_PNG), outputs=tuple(outputs), sampler=sampler)
 
     def _read_image(self, name: str) -> tuple[GenerationRequest, str]:

@@ -13,7 +13,7 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 from studio import __version__
-from studio.api.dialects.fit_request import fit_to_model
+from studio.api.dialects.fit_request import fit_to_model, measure_source
 from studio.api.dialects.mcp import tool_fields as fields
 from studio.api.dialects.mcp.tool_arguments import EditArguments, GenerationArguments, ToolContext, take_as_object
 from studio.api.dialects.mcp.tool_jobs import ToolJobs, describe_failure, find_user
@@ -64,9 +64,10 @@ def _add_generation_tool(server: MCPServer[Any], studio: Studio, jobs: ToolJobs)
     async def generate_image(ctx: ToolContext, wanted: GenerationArguments) -> CallToolResult:
         """Make images from a prompt."""
 
-        def build(_: User) -> GenerationRequest:
+        def build(user: User) -> GenerationRequest:
             request = wanted.build_request()
-            return _fit(studio, request.replace(width=wanted.width, height=wanted.height, aspect=wanted.aspect_ratio))
+            sized = request.replace(width=wanted.width, height=wanted.height, aspect=wanted.aspect_ratio)
+            return _fit(studio, sized, user)
 
         return await jobs.run(ctx, build, confirm_spend=wanted.confirm_spend)
 
@@ -86,7 +87,7 @@ def _add_edit_tool(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> No
                 mask=store_image(wanted.mask, studio.engine, user).hash if wanted.mask else None,
                 strength=wanted.strength,
             )
-            return _fit(studio, request)
+            return _fit(studio, request, user)
 
         return await jobs.run(ctx, build, confirm_spend=wanted.confirm_spend)
 
@@ -245,10 +246,10 @@ def _add_resources(server: MCPServer[Any], studio: Studio) -> None:
         return resolve_asset_file(asset, studio.engine.file_roots).read_bytes()
 
 
-def _fit(studio: Studio, request: GenerationRequest) -> GenerationRequest:
-    """`request` without what its model does not have."""
+def _fit(studio: Studio, request: GenerationRequest, user: User) -> GenerationRequest:
+    """`request` of `user` without what its model does not have."""
     model = studio.engine.model(request.model, request.task)
-    return fit_to_model(request, model)[0]
+    return fit_to_model(request, model, source=measure_source(request, studio.engine, user))[0]
 
 
 def _is_listed(model: Model) -> bool:

@@ -20,6 +20,7 @@ from studio.core.request import MAX_SEED, GenerationRequest
 from studio.core.request_parts import Reference
 from studio.core.task import Task
 from studio.core.user import User
+from studio.engine.storage.inputs import KeptImage
 from studio.engine.studio import Studio
 
 VARIATION_STRENGTH = 0.6
@@ -66,24 +67,24 @@ def build_edit(fields: ImageFields, studio: Studio, user: User) -> ImageOrder:
     files = fields.files.get("image", [])
     if not files:
         raise make_field_error("image", "is missing")
-    kept = [studio.engine.keep_image(data, user).hash for data in files]
+    kept = [studio.engine.keep_image(data, user) for data in files]
     masks = fields.files.get("mask") or fields.files.get("mask_image")
     model, _ = find_model(fields.get_text("model"), studio, Task.INPAINT if masks else Task.EDIT, Task.IMG2IMG)
-    base = GenerationRequest(source=kept[0])
+    base = GenerationRequest(source=kept[0].hash)
     notes: list[str] = []
     if masks:
         mask = read_edit_mask(masks[0], studio)
         base = base.replace(mask=studio.engine.keep_image(mask, user).hash)
     if len(kept) > 1:
         if Feature.REFERENCE in model.features:
-            base = base.replace(references=tuple(Reference(image=name) for name in kept[1:]))
+            base = base.replace(references=tuple(Reference(image=one.hash) for one in kept[1:]))
         else:
             notes.append(f"{model.title} takes one image; the others were not used.")
     strength = fields.get_number("strength", "denoising_strength")
     if strength is None and Feature.STRENGTH in model.features:
         strength = EDIT_STRENGTH
     task = Task.INPAINT if masks else Task.EDIT if Task.EDIT in model.tasks else Task.IMG2IMG
-    return _build_order(fields, studio, task, base.replace(strength=strength), tuple(notes))
+    return _build_order(fields, studio, task, base.replace(strength=strength), tuple(notes), kept=kept[0])
 
 
 def build_variation(fields: ImageFields, studio: Studio, user: User) -> ImageOrder:
@@ -97,7 +98,7 @@ def build_variation(fields: ImageFields, studio: Studio, user: User) -> ImageOrd
     fields.values.setdefault("prompt", prompt)
     strength = fields.get_number("strength", "denoising_strength")
     base = GenerationRequest(source=kept.hash, strength=VARIATION_STRENGTH if strength is None else strength)
-    return _build_order(fields, studio, Task.IMG2IMG, base)
+    return _build_order(fields, studio, Task.IMG2IMG, base, kept=kept)
 
 
 def find_model(name: str, studio: Studio, *tasks: Task) -> tuple[Model, tuple[str, ...]]:
@@ -143,8 +144,15 @@ def _read_prompt(fields: ImageFields) -> str:
 
 
 def _build_order(
-    fields: ImageFields, studio: Studio, task: Task, base: GenerationRequest, notes: tuple[str, ...] = ()
+    fields: ImageFields,
+    studio: Studio,
+    task: Task,
+    base: GenerationRequest,
+    notes: tuple[str, ...] = (),
+    *,
+    kept: KeptImage | None = None,
 ) -> ImageOrder:
+    """The order of a body; `kept` is the image that it works on."""
     output_format = fields.get_choice("output_format", _FORMATS, "png")
     if output_format in ("gif", "svg"):
         raise make_field_error("output_format", "must be png, jpeg or webp here")
@@ -175,7 +183,7 @@ def _build_order(
         schedule=fields.get_text("schedule", "scheduler") or None,
         file=OutputOptions(format=output_format, quality=None if compression is None else max(1, compression)),
     )
-    fitted, fit_notes = fit_to_model(request, model)
+    fitted, fit_notes = fit_to_model(request, model, source=(kept.width, kept.height) if kept else None)
     if background == "transparent":
         fitted = fitted.replace(then=(GenerationRequest(task=Task.REMOVE_BACKGROUND),))
     quality = fields.get_choice("quality", _QUALITIES, "auto")
