@@ -330,6 +330,18 @@ def test_an_unknown_model_gives_way_at_once_and_says_so(studio):
     assert "instead of gone" in asset.notes[0]
 
 
+def test_a_cell_of_a_grid_whose_model_is_not_there_is_made_by_the_fallback_and_priced_as_it(studio):
+    engine = studio(FakeBackend(FAKE_MODEL, SMALL), fallback_model="small")
+    grid = ask(width=64, height=64, axes=(Axis(parameter="Model", values=("fake", "gone")),))
+    assert engine.estimate(grid) == 0
+    snapshot = wait_until_final(engine.submit(grid, LOCAL_USER))
+    assert snapshot.status is Status.FINISHED
+    assert [asset.request.model for asset in snapshot.assets[:2]] == ["fake", "small"]
+    assert any("instead of gone" in note for note in snapshot.assets[1].notes)
+    with pytest.raises(UnknownModel, match="gone"):
+        studio(FakeBackend(FAKE_MODEL, SMALL)).submit(grid, LOCAL_USER)
+
+
 def test_a_fallback_in_another_lane_takes_the_rest(studio):
     local = FakeBackend()
     local.fail = lambda request, step: OutOfMemory("no room") if len(local.seen) == 2 else None

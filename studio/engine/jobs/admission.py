@@ -120,6 +120,13 @@ class Admission:
         successor = self._find_successor(request.model)
         return (request, ()) if successor is None else (request.replace(model=successor.model), (successor.notice,))
 
+    def _replace_missing_model(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
+        """`request` as the model draws it that takes over where its own is not there, as it will be run."""
+        fallback = request.fallbacks[0] if request.fallbacks else settings.fallback_model
+        if not fallback or any(model.id == request.model for model in self._models.all()):
+            return request
+        return adapt(request, self._models.find(fallback)[1])
+
     def resolve_request(self, request: GenerationRequest, user: str, settings: Settings) -> GenerationRequest:
         """`request` with the model that would draw it now, and its size; its images may still be missing.
 
@@ -131,13 +138,14 @@ class Admission:
 
     def estimate(self, request: GenerationRequest, user: str, settings: Settings) -> float | None:
         """Estimate the cost of all images and steps of `request` in US dollars, as they will be sent; None when
-        it is unknown. Raises UnknownModel, and InvalidRequest for what no image can be made of."""
+        it is unknown. Where its model is not there, the fallback model counts. Raises UnknownModel, and InvalidRequest
+        for what no image can be made of."""
         if request.axes:
             alike = Counter(cell.request.replace(seed=None, prompt="", template="") for cell in expand_cells(request))
             costs = [(self.estimate(one, user, settings), count) for one, count in alike.items()]
             known = [cost * count for cost, count in costs if cost is not None]
             return sum(known) if len(known) == len(costs) else None
-        named = self._name_models(request, user, settings)
+        named = self._replace_missing_model(self._name_models(request, user, settings), settings)
         total = 0.0
         for size, number in self._count_sources(named, user).items():
             for step, model, sizes in self._plan_calls(named, user, size):
