@@ -152,6 +152,25 @@ def test_messages_are_found_as_the_code_writes_them(messages: dict[str, set[str]
     assert messages["There is no LoRA “{1}”."] == {"tabs/common/form_warnings.py"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Drawn at {1}×{2} px and enlarged to {3}×{4} px.",
+        "The source has {1}×{2} px; it was drawn at {3}×{4} px, the nearest size of {5}.",
+        "Made with {1} instead of {2}: {3}",
+        "Skipped {1} images",
+        "No hidden mark: {1}",
+        "Transparency was laid on {1}: JPEG has none.",
+        "The AI marker was kept: this studio writes it always.",
+    ],
+)
+def test_notices_that_functions_return_and_lists_hold_are_messages_too(
+    messages: dict[str, set[str]], text: str
+) -> None:
+    assert text in messages
+    assert text in read_messages("de")
+
+
 def list_states() -> Iterator[Snapshot]:
     queued = [
         Snapshot(status=Status.QUEUED, ahead=ahead, eta=eta) for ahead in (0, 1, 3) for eta in (None, 0.5, 30, 600)

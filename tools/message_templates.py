@@ -65,6 +65,7 @@ COST_LINES = (
 """The line below Generate (cost_line.format_estimate)."""
 _ROOT = "StudioError"
 _FUNCTIONS = {  # which of their arguments are shown
+    "NoticeEvent": slice(1),
     "add_load_notice": slice(1),
     "add_notice": slice(1),
     "report_loading": slice(1),
@@ -74,6 +75,20 @@ _FUNCTIONS = {  # which of their arguments are shown
 }
 _KEYWORDS = ("hint", "title", "text", "remedy", "message")
 _SHOWN_PARTS = {"FormWarning"}
+_SHOWN_RESULTS = {  # functions that return notices
+    "_describe_failure",
+    "_describe_frames",
+    "_describe_spending",
+    "_warn_of_small_image",
+    "describe_drawing",
+    "describe_faint_ground",
+    "describe_finding",
+    "describe_large_size",
+    "describe_rounded_size",
+    "format_fallback_notice",
+}
+_LISTS = {"notes", "_notes"}  # what is appended to them, or passed by their names, is shown
+_CONSTANT = "_NOTICE"  # the end of the names of constants that are shown
 _MOST_VARIANTS = 16
 _WORDS = re.compile(r"[^\W\d_]{2}")
 _GAP = re.compile(r"\{\d+\}")
@@ -121,15 +136,23 @@ def _list_tree_messages(tree: ast.Module, errors: set[str]) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             for shown in _list_shown_arguments(node, errors):
-                yield from _list_templates(shown)
+                yield from _list_all_templates(shown)
         elif isinstance(node, ast.ClassDef) and node.name in errors:
             yield from _list_titles(node)
+        elif isinstance(node, ast.FunctionDef) and node.name in _SHOWN_RESULTS:
+            for line in ast.walk(node):
+                if isinstance(line, ast.Return):
+                    yield from _list_all_templates(line.value)
+        elif isinstance(node, ast.Assign) and _get_name(node.targets[0]).endswith(_CONSTANT):
+            yield from _list_templates(node.value)
 
 
 def _list_shown_arguments(call: ast.Call, errors: set[str]) -> list[ast.expr]:
     """What users see of the arguments of a call."""
     name = _get_name(call.func)
-    hints = [keyword.value for keyword in call.keywords if keyword.arg == "hint"]
+    hints = [keyword.value for keyword in call.keywords if keyword.arg == "hint" or keyword.arg in _LISTS]
+    if name == "append" and isinstance(call.func, ast.Attribute) and _get_name(call.func.value) in _LISTS:
+        return call.args
     if name in errors or name in _SHOWN_PARTS:
         named = [keyword.value for keyword in call.keywords if keyword.arg in _KEYWORDS]
         return [*call.args[:1], *named]
@@ -146,6 +169,12 @@ def _list_titles(node: ast.ClassDef) -> Iterator[str]:
         )
         if any(_get_name(target) == "title" for target in targets) and isinstance(line, ast.Assign | ast.AnnAssign):
             yield from _list_templates(line.value)
+
+
+def _list_all_templates(node: ast.expr | None) -> Iterator[str]:
+    """As `_list_templates`, of each part where the expression is a tuple or a list."""
+    for part in node.elts if isinstance(node, ast.Tuple | ast.List) else [node]:
+        yield from _list_templates(part)
 
 
 def _list_templates(node: ast.expr | None) -> Iterator[str]:

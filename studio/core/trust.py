@@ -39,7 +39,7 @@ class Verdict:
         """Without the words."""
         return {name: value for name, value in asdict(self).items() if name != "words"}
 
-    def describe(self) -> str:
+    def describe_finding(self) -> str:
         """A sentence for the user."""
         return f"{self.by} finds {self.category} in the {self.stage} ({self.score:.2f}, the limit is {self.limit:.2f})."
 

@@ -46,7 +46,7 @@ class Moderation:
             return ""
         if verdict.category == MINORS or settings.moderation == "block":
             raise self._refuse(verdict, user)
-        return verdict.describe()
+        return verdict.describe_finding()
 
     def check_answer(self, text: str, user: str, settings: Settings) -> None:
         """Look at what a language model wrote; raises as `check_request`."""
@@ -90,7 +90,7 @@ class Moderation:
         )
         found = f" Found: {', '.join(verdict.words)}." if verdict.words else ""
         return ContentRefused(
-            verdict.describe() + found, hint=hint, details={**verdict.to_json(), "words": list(verdict.words)}
+            verdict.describe_finding() + found, hint=hint, details={**verdict.to_json(), "words": list(verdict.words)}
         )
 
 

@@ -68,8 +68,16 @@ def describe_rounded_size(request: GenerationRequest, model: Model, sizes: Itera
     if request.enlarge:
         width, height = model.get_result_size(request)
         return f"Drawn at {drawn[0]}×{drawn[1]} px and enlarged to {width}×{height} px."
-    told = f"{others[0][0]}×{others[0][1]} px" + (f" and {len(others) - 1} other sizes" if len(others) > 1 else "")
-    return f"The source has {told}; it was drawn at {drawn[0]}×{drawn[1]} px, the nearest size of {model.title}."
+    if len(others) > 1:
+        return (
+            f"The sources have {len(others)} other sizes; all were drawn at {drawn[0]}×{drawn[1]} px, the nearest size "
+            f"of {model.title}."
+        )
+    width, height = others[0]
+    return (
+        f"The source has {width}×{height} px; it was drawn at {drawn[0]}×{drawn[1]} px, the nearest size of "
+        f"{model.title}."
+    )
 
 
 def describe_large_size(request: GenerationRequest, model: Model) -> str:

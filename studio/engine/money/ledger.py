@@ -77,9 +77,7 @@ class Ledger:
                         details={"estimated": amount, "spent": spent, "budget": budget},
                     )
                 if budget and amount and spent + amount > _WARN_SHARE * budget:
-                    warning = (
-                        f"With this job ${spent + amount:.2f} of the {name}'s budget of ${budget:.2f} is already used."
-                    )
+                    warning = _describe_spending(spent + amount, name, budget)
             self._reserved[job_id] = (user, amount)
         return warning
 
@@ -185,6 +183,11 @@ class Ledger:
             if job_id in self._reserved:
                 user, held = self._reserved[job_id]
                 self._reserved[job_id] = (user, max(0.0, held - amount))
+
+
+def _describe_spending(spent: float, name: str, budget: float) -> str:
+    """The warning before a budget in US dollars, of the day or the month, is used up."""
+    return f"With this job ${spent:.2f} of the {name}'s budget of ${budget:.2f} is already used."
 
 
 def _list_budgets(settings: Settings) -> tuple[tuple[str, float, float], ...]:

@@ -9,8 +9,8 @@ from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
 from studio.core.source_type import MADE_BY_MODELS
 
-NO_MARKER_NOTE = "The file does not say that a model made the image."
-MARKER_KEPT_NOTE = "The AI marker was kept: this studio writes it always."
+NO_MARKER_NOTICE = "The file does not say that a model made the image."
+MARKER_KEPT_NOTICE = "The AI marker was kept: this studio writes it always."
 
 
 def apply_marker_policy(asset: Asset, rendered: RenderedImage, settings: Settings) -> RenderedImage:
@@ -20,6 +20,6 @@ def apply_marker_policy(asset: Asset, rendered: RenderedImage, settings: Setting
     if options.keep is not MetadataPolicy.NOTHING or asset.source_type not in MADE_BY_MODELS:
         return dataclasses.replace(rendered, file=options)
     if settings.marking != "always":
-        return dataclasses.replace(rendered, file=options, notes=(*rendered.notes, NO_MARKER_NOTE))
+        return dataclasses.replace(rendered, file=options, notes=(*rendered.notes, NO_MARKER_NOTICE))
     marked = dataclasses.replace(options, keep=MetadataPolicy.MARKER)
-    return dataclasses.replace(rendered, file=marked, notes=(*rendered.notes, MARKER_KEPT_NOTE))
+    return dataclasses.replace(rendered, file=marked, notes=(*rendered.notes, MARKER_KEPT_NOTICE))

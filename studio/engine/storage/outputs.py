@@ -90,7 +90,7 @@ class Outputs:
             return existing
         verdict = self._moderation.inspect(asset, rendered.image, settings)
         if verdict is not None:
-            asset = dataclasses.replace(asset, notes=(*asset.notes, verdict.describe()))
+            asset = dataclasses.replace(asset, notes=(*asset.notes, verdict.describe_finding()))
         rendered = apply_marker_policy(asset, rendered, settings)
         if self._signer is not None:
             rendered = self._signer.mark(asset, rendered, settings)
