@@ -267,6 +267,32 @@ def test_a_form_asks_for_it_of_models_that_have_it_and_never_in_a_grid_of_models
 
 def test_a_fallback_model_without_it_draws_in_its_own_size() -> None:
     assert not adapt(GenerationRequest(model="small", enlarge=True), PLAIN).enlarge
+    asked = GenerationRequest(model="small", width=128, height=128, enlarge=True)
+    for size, drawn in (("", (512, 512)), ("1024x1024", (1024, 1024)), ("256x256", (512, 512))):
+        adapted = adapt(asked.replace(enlarged_size=size), PLAIN)
+        assert (adapted.width, adapted.height, adapted.enlarge, adapted.enlarged_size) == (*drawn, False, "")
+
+
+def test_a_fallback_model_that_enlarges_draws_what_it_knows_and_gives_the_size_that_was_asked_for() -> None:
+    adapted = adapt(GenerationRequest(model="plain", width=1024, height=768), SMALL)
+    assert (adapted.width, adapted.height, adapted.enlarge) == (128, 128, True)
+    assert SMALL.get_result_size(adapted) == (1024, 768)
+    assert adapt(GenerationRequest(model="plain"), SMALL).enlarge
+    small = adapt(GenerationRequest(model="plain", width=128, height=128), SMALL)
+    assert (small.width, small.enlarge) == (128, False)
+    assert not adapt(GenerationRequest(model="plain", hires=Hires(scale=2), width=512, height=512), SMALL).enlarge
+
+
+def test_work_on_an_image_by_a_fallback_model_has_the_size_of_its_source(tmp_path: Path) -> None:
+    backend = FakeBackend(SMALL)
+    engine = open_engine(tmp_path, backend, default_model=SMALL.id, fallback_model=SMALL.id)
+    kept = engine.keep_image(Image.new("RGB", (1024, 1024), "red"), LOCAL_USER)
+    asked = GenerationRequest(task=Task.IMG2IMG, source=kept.hash, model="gone")
+    snapshot = wait_until_final(engine.submit(asked, LOCAL_USER))
+    drawn, _ = backend.seen[0]
+    assert (drawn.width, drawn.enlarge, SMALL.get_result_size(drawn)) == (128, True, (1024, 1024))
+    assert "Drawn at 128×128 px and enlarged to 1024×1024 px." in snapshot.assets[0].notes
+    engine.close()
 
 
 @pytest.mark.torch

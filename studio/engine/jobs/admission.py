@@ -86,14 +86,15 @@ class Admission:
         check_images(named, user, self._images)
         try:
             backend, model = models.find(named.model)
-            named = fill_size(named, model, user, self._images)
-            model.check(named)
+            sized = fill_size(named, model, user, self._images)
+            model.check(sized)
         except (UnknownModel, ModelBroken) as failure:
             if settings.fallback_model in ("", named.model):
                 raise
             backend, model = models.find(settings.fallback_model)
             notes = (*notes, format_fallback_notice(named.model, model, failure))
-            named = adapt(named, model)
+            sized = fill_size(adapt(named, model), model, user, self._images)
+        named = sized
         fixed = draw_prompts(_fix_seed(named, model), self._wildcards.of(user))
         images = plan_images(fixed)
         for drawn in dict.fromkeys(image.request for image in images) if fixed.drawn else (named,):
