@@ -10,13 +10,17 @@ import pytest
 from dialect_studio import DRAWING, serve_dialects
 from fakes import DEADLINE, FAKE_MODEL, FakeBackend, open_engine, wait_until_final
 from page_studio import build_real_page
+from PIL import Image
 
 from studio.cluster.replica import ReplicaContext
 from studio.cluster.wire import Order
 from studio.core.errors import ModelBroken, QuotaExceeded
+from studio.core.model import Sampling
 from studio.core.ports import ImageSeed
 from studio.core.request import Axis, GenerationRequest
+from studio.core.result import Asset
 from studio.core.settings import Settings
+from studio.core.task import Task
 from studio.core.user import LOCAL_USER, User
 from tests.local_models import EMBEDDED, FolderCatalog, make_local_pipelines
 
@@ -169,6 +173,27 @@ def test_the_form_asks_again_what_an_image_takes_when_the_prompt_is_left(tmp_pat
     assert len(boxes) == 3
     asked = {target[0] for each in left for target in each["targets"] if target[1] == "change"}
     assert len(boxes & asked) == 2  # scenery takes no time
+
+
+def test_a_composed_image_that_is_redrawn_as_one_says_how_to_change_one_thing(tmp_path: Path) -> None:
+    tasks = FAKE_MODEL.tasks | {Task.IMG2IMG, Task.INPAINT}
+    model = dataclasses.replace(FAKE_MODEL, tasks=tasks, sampling=Sampling(compose=True))
+    engine = open_engine(tmp_path, ComposingBackend(model))
+    (scene,) = wait_until_final(engine.submit(ASKED, LOCAL_USER)).assets
+    (plain,) = wait_until_final(engine.submit(ASKED.replace(prompt="a cat", compose=False), LOCAL_USER)).assets
+
+    def read_notices(source: Asset, **fields: Any) -> list[str]:
+        kept = engine.keep_asset(source.id, LOCAL_USER)
+        asked = GenerationRequest(**{"task": Task.IMG2IMG, "source": kept.hash, "prompt": "a hare", **fields})
+        snapshot = wait_until_final(engine.submit(asked, LOCAL_USER))
+        return [note for note in snapshot.assets[0].notes if "one thing at a time" in note]
+
+    assert "redraws these 3 things as one" in read_notices(scene)[0]
+    assert "redraws these 2 things as one" in read_notices(plain, prompt="a hare and a fox")[0]
+    assert not read_notices(plain)
+    mask = engine.keep_image(Image.new("L", (scene.width, scene.height), 255), LOCAL_USER).hash
+    assert not read_notices(scene, task=Task.INPAINT, mask=mask)
+    engine.close()
 
 
 def test_the_model_that_ships_counts_the_things_that_it_will_make(tmp_path: Path) -> None:

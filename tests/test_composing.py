@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes import FakeBackend, open_engine, wait_until_final
 from PIL import Image
 
 from studio.api.dialects.fit_request import fit_to_model
@@ -18,7 +19,10 @@ from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.infotext import format_infotext
 from studio.core.model import Model, Sampling
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import ComposedSource
+from studio.core.result import Asset
 from studio.core.task import Task
+from studio.core.user import LOCAL_USER
 from studio.core.weights import WeightFile, WeightKind
 from studio.engine.models.fallback_request import adapt
 from studio.pipelines.catalog.model_folders import read_vocabulary
@@ -94,10 +98,12 @@ def test_a_folder_without_a_list_of_names_does_not_compose(tmp_path: Path, text:
         model.check(GenerationRequest(model="tiny", compose=True))
 
 
-def test_only_txt2img_composes() -> None:
+def test_only_txt2img_and_img2img_compose() -> None:
     KNOWS_ONE.check(GenerationRequest(compose=True))
-    with pytest.raises(InvalidRequest, match="only available for txt2img"):
-        KNOWS_ONE.check(GenerationRequest(task=Task.IMG2IMG, source="it", compose=True))
+    KNOWS_ONE.check(GenerationRequest(task=Task.IMG2IMG, source="it", compose=True))
+    inpaints = dataclasses.replace(KNOWS_ONE, tasks=frozenset({Task.INPAINT}))
+    with pytest.raises(InvalidRequest, match="only available for txt2img and img2img"):
+        inpaints.check(GenerationRequest(task=Task.INPAINT, source="it", mask="mask", compose=True))
 
 
 def test_a_recipe_that_says_nothing_of_it_is_not_composed_and_one_that_does_says_so() -> None:
@@ -112,7 +118,34 @@ def test_other_programs_have_their_prompts_composed_where_the_model_asks_for_it(
     fitted = fit_to_model(GenerationRequest(prompt="a cat and a dog"), KNOWS_ONE)[0]
     assert (fitted.compose, fitted.scenery) == (True, True)
     assert not fit_to_model(GenerationRequest(prompt="a cat and a dog"), PLAIN)[0].compose
-    assert not fit_to_model(GenerationRequest(task=Task.IMG2IMG, source="it"), KNOWS_ONE)[0].compose
+    redrawn = fit_to_model(GenerationRequest(task=Task.IMG2IMG, source="it"), KNOWS_ONE)[0]
+    assert (redrawn.compose, redrawn.scenery) == (True, False)
+    assert not fit_to_model(GenerationRequest(task=Task.INPAINT, source="it", mask="mask"), KNOWS_ONE)[0].compose
+
+
+def test_a_job_knows_what_its_source_is_composed_of_by_the_recipe_of_that(tmp_path: Path) -> None:
+    backend = FakeBackend(KNOWS_ONE)
+    engine = open_engine(tmp_path, backend, default_model=KNOWS_ONE.id)
+
+    def make(**fields: Any) -> Asset:
+        return wait_until_final(engine.submit(GenerationRequest(**fields), LOCAL_USER)).assets[0]
+
+    def redraw(source: Asset, **fields: Any) -> GenerationRequest:
+        kept = engine.keep_asset(source.id, LOCAL_USER).hash
+        return make(**{"task": Task.IMG2IMG, "source": kept, "prompt": "a hare", "compose": True, **fields}).request
+
+    scene = make(prompt="a cat and a dog", compose=True, scenery=True, seed=7)
+    redrawn = redraw(scene)
+    assert redrawn.compose
+    assert redrawn.composed == ComposedSource(prompt="a cat and a dog", scenery=True, seed=7)
+    assert redrawn == GenerationRequest.from_json(redrawn.to_json())
+    assert redraw(scene, compose=False).composed is None
+    plain = make(prompt="a cat", seed=7)
+    changed = make(task=Task.IMG2IMG, source=engine.keep_asset(scene.id, LOCAL_USER).hash, prompt="a cat")
+    for source in (plain, changed):
+        asked = redraw(source)
+        assert (asked.compose, asked.composed) == (False, None)
+    engine.close()
 
 
 def test_an_image_made_here_says_itself_whether_it_is_composed_and_enlarged() -> None:
@@ -287,6 +320,41 @@ def test_with_scenery_things_stand_in_the_place_and_are_the_same_every_time(stud
         assert grass[1] > grass[2] + 60, prompt
     (plain,) = studio(1, prompt=prompt)
     assert plain.tobytes() != second.tobytes()
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("place", ["", " on grass"])
+def test_each_thing_of_a_composed_image_is_redrawn_in_its_place(tmp_path: Path, place: str) -> None:
+    backend, settings = make_local_pipelines(tmp_path, DescribedCatalog({"embedded": EMBEDDED}))
+    prompt = f"a red apple and a blue car{place}"
+    large = {"width": 256, "height": 256, "steps": 16, "scenery": bool(place)}
+    try:
+        (source,) = _draw(backend, RecordingContext(settings), (0,), {"prompt": prompt, **large})
+        composed = ComposedSource(prompt=prompt, scenery=bool(place), seed=0)
+        ctx = RecordingContext(settings, images={"it": source})
+
+        def redraw(prompt: str, **changes: Any) -> Image.Image:
+            asked = {"task": Task.IMG2IMG, "source": "it", "composed": composed, "prompt": prompt + place}
+            (image,) = _draw(backend, ctx, (0,), {**large, "scenery": False, **asked, **changes})
+            return image
+
+        near = redraw("a red apple and a blue car", strength=0.2)
+        assert near.size == source.size
+        assert np.abs(np.asarray(near, float) - np.asarray(source, float)).mean() < 10
+        swapped = redraw("a blue car and a red apple", strength=0.9)
+        assert ctx.notices[-1] == ("Redrawn thing by thing: a blue car; a red apple.")
+        left, right = swapped.crop((0, 0, 128, 256)), swapped.crop((128, 0, 256, 256))
+        assert count_colour(left, BLUE) > 400 > count_colour(right, BLUE)
+        assert count_colour(right, RED) > 400 > count_colour(left, RED)
+        if place:  # the place stays
+            assert np.abs(np.asarray(swapped, float)[:4] - np.asarray(source, float)[:4]).max() < 2
+        one = redraw("a blue car", strength=0.5)
+        assert one.tobytes() == redraw("a blue car", strength=0.5, compose=False).tobytes()
+        asked = make_request("embedded", task=Task.IMG2IMG, composed=composed, compose=True, prompt=prompt)
+        assert backend.count_generations(asked) == 2
+        assert backend.count_generations(asked.replace(prompt="a blue car")) == 1
+    finally:
+        backend.close()
 
 
 @pytest.mark.torch

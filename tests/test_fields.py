@@ -72,6 +72,7 @@ STRUCTURED_FIELDS = {
     "source",
     "batch",
     "mask",
+    "composed",
     "background",
     "lighting",
     "inpaint",

@@ -85,6 +85,7 @@ _SHOWN_RESULTS = {  # functions that return notices
     "describe_finding",
     "describe_large_size",
     "describe_rounded_size",
+    "describe_things",
     "format_fallback_notice",
 }
 _LISTS = {"notes", "_notes"}  # what is appended to them, or passed by their names, is shown

@@ -367,8 +367,8 @@ def is_alike(size: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def _check_composed(request: GenerationRequest) -> None:
-    if request.compose and request.task is not Task.TXT2IMG:
-        raise InvalidRequest("Composing is only available for txt2img.", hint="Switch composing off.")
+    if request.compose and request.task not in (Task.TXT2IMG, Task.IMG2IMG):
+        raise InvalidRequest("Composing is only available for txt2img and img2img.", hint="Switch composing off.")
 
 
 def _describe_limits(sizes: Sizes) -> str:

@@ -26,6 +26,7 @@ class Part(StrEnum):
     STRENGTH = "strength"
     SIZE = "size"
     ENLARGE = "enlarge"
+    COMPOSE = "compose"
     LOOPS = "loops"
     DRAWING = "drawing"
     BATCH = "batch"
@@ -97,9 +98,9 @@ OPERATIONS: tuple[Operation, ...] = (
         title="Image to image",
         help="Redraw the image from a prompt, as far from it as the denoising strength says.",
         needs=("source", "prompt"),
-        takes=(*_DRAWING_FIELDS, "resize", "loops", "batch"),
+        takes=(*_DRAWING_FIELDS, "compose", "resize", "loops", "batch"),
         mode="Img2Img",
-        parts=_DRAWING_PARTS | {Part.LOOPS, Part.BATCH},
+        parts=_DRAWING_PARTS | {Part.COMPOSE, Part.LOOPS, Part.BATCH},
     ),
     Operation(
         task=Task.INPAINT,
@@ -256,5 +257,6 @@ def get_visible_parts(operation: Operation, model: Model | None) -> frozenset[Pa
         Part.DETAILER: Feature.DETAILER not in model.features,
         Part.STRENGTH: Feature.STRENGTH not in model.features,
         Part.ENLARGE: Feature.ENLARGE not in model.features,
+        Part.COMPOSE: Feature.COMPOSE not in model.features,
     }
     return frozenset(part for part in operation.parts if not lacking.get(part))

@@ -25,7 +25,7 @@ from studio.core.image_fields import image_field
 from studio.core.range_checks import MAX_LORA_WEIGHT, MAX_SIDE, check_range
 from studio.core.region_area import MAX_AREAS, RegionArea
 from studio.core.request_choices import NoiseSource, PromptOrder, RegionMode, RegionSplit, Resize, Saving
-from studio.core.request_parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference
+from studio.core.request_parts import Axis, ComposedSource, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference
 from studio.core.social import SocialExport
 from studio.core.task import Task
 from studio.core.text_checks import check_depth, clean_texts
@@ -45,6 +45,8 @@ class GenerationRequest:
     `enlarged_size` ("1024x768", in px).
     With `compose` a prompt of several things that such a model knows one at a time ("a cat and two red apples") becomes
     an image that is composed of them; with `scenery` in the place that it names, each thing as large as its kind is.
+    From an image that is composed so, each of its things is redrawn by itself, in its place; `composed` says what they
+    are, and is filled in from the source's own recipe.
 
     `count` is the number of images; `batch_size` how many of them go through the model together, which changes speed
     and memory but not the images: image k is drawn from seed + k. With `variation_strength` above 0 all images
@@ -136,6 +138,7 @@ class GenerationRequest:
     source: str | None = image_field()
     batch: tuple[str, ...] = image_field(())
     mask: str | None = image_field()
+    composed: ComposedSource | None = None
     background: str | None = image_field()
     lighting: str | None = image_field()
     strength: float | None = None

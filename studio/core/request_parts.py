@@ -55,6 +55,16 @@ class Hires:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComposedSource:
+    """What the source of image to image is composed of: `prompt` names its things; with `scenery` they stand in the
+    place that it names, as painted by `seed`."""
+
+    prompt: str
+    scenery: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Axis:
     """One axis of a grid: the parameter's name in studio.core.grid and its values as the user typed them."""
 

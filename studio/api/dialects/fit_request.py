@@ -33,8 +33,9 @@ def fit_to_model(
     if Feature.SEED not in model.features and request.seed is not None:
         changes["seed"] = None
     request = request.replace(**changes)
-    if request.task is Task.TXT2IMG and model.sampling.compose and not is_own:
-        request = request.replace(compose=True, scenery=model.sampling.scenery)  # no client can ask for it
+    if request.task in (Task.TXT2IMG, Task.IMG2IMG) and model.sampling.compose and not is_own:
+        scenery = model.sampling.scenery and request.task is Task.TXT2IMG
+        request = request.replace(compose=True, scenery=scenery)  # no client can ask for it
     request, size_notes = _fit_size(request, model, source, is_own=is_own)
     notes += size_notes
     sampler, schedule, more = _fit_sampling(request.sampler, request.schedule, model)

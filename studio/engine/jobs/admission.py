@@ -22,10 +22,13 @@ from studio.engine.jobs.generation_count import count_generations
 from studio.engine.jobs.passes import PlannedImage, make_random_seed, plan_images
 from studio.engine.jobs.prompt_drawing import describe_drawing, draw_prompts
 from studio.engine.jobs.source_checks import (
+    REDRAWING_TASKS,
     check_images,
     collect_image_sizes,
     describe_large_size,
     describe_rounded_size,
+    describe_things,
+    fill_composed,
     fill_size,
     list_sources,
 )
@@ -33,7 +36,7 @@ from studio.engine.lookups import Successor
 from studio.engine.models.fallback_request import adapt, format_fallback_notice
 from studio.engine.models.model_choice import choose_model
 from studio.engine.models.model_list import Models
-from studio.engine.storage.inputs import Images
+from studio.engine.storage.inputs import Images, KeptImage
 from studio.prompting.comments import strip_request_comments
 from studio.prompting.wildcards import Wildcards
 
@@ -94,7 +97,7 @@ class Admission:
             backend, model = models.find(settings.fallback_model)
             notes = (*notes, format_fallback_notice(named.model, model, failure))
             sized = fill_size(adapt(named, model), model, user, self._images)
-        named = sized
+        named = fill_composed(sized, model, user, self._images)
         fixed = draw_prompts(_fix_seed(named, model), self._wildcards.of(user))
         images = plan_images(fixed)
         for drawn in dict.fromkeys(image.request for image in images) if fixed.drawn else (named,):
@@ -103,16 +106,25 @@ class Admission:
         kept = [self._images.get(name, user) for name in list_sources(named)]
         asked = request.width or request.height or request.aspect
         rounded = "" if asked else describe_rounded_size(named, model, [(one.width, one.height) for one in kept])
-        notices = (*(one.notice for one in kept), rounded, self._describe_large(named, model))
+        notices = (*(one.notice for one in kept), rounded, *self._describe_limits(named, model, kept))
         notes = (*notes, *dict.fromkeys(filter(None, (*notices, describe_drawing(fixed)))))
         if fixed.axes:
             self._check_cells(fixed, images, model, settings)
         generations = count_generations(fixed, models, settings.fallback_model)
         return AdmittedRequest(request=fixed, model=model, images=len(images), generations=generations, notes=notes)
 
-    def _describe_large(self, request: GenerationRequest, model: Model) -> str:
-        """What to say of a size that `model` draws badly; each thing of a composed image has the size that it knows."""
-        return "" if self._models.count_generations(request) > 1 else describe_large_size(request, model)
+    def _describe_limits(self, request: GenerationRequest, model: Model, sources: list[KeptImage]) -> Iterator[str]:
+        """What to say of a size that `model` draws badly, and of things that it knows one at a time and redraws as one:
+        those of the prompt, or of what a source is composed of."""
+        count = self._models.count_generations
+        if count(request) > 1:  # each thing has the size that the model knows
+            return
+        yield describe_large_size(request, model)
+        if model.sampling.compose and request.task in REDRAWING_TASKS and not request.mask:
+            composed = [one.history[0].prompt for one in sources if one.history and one.history[0].compose]
+            wanted = GenerationRequest(model=model.id, compose=True)
+            things = (count(wanted.replace(prompt=prompt)) for prompt in (request.prompt, *composed))
+            yield describe_things(max(things), model)
 
     def _replace_retired_model(self, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
         """The request with a model that has ended replaced by its successor, and the sentence that says so."""

@@ -13,11 +13,13 @@ from studio.core.model import Model
 from studio.core.region_area import MAX_MASK_PIXELS, read_area_mask
 from studio.core.request import GenerationRequest
 from studio.core.request_choices import RegionSplit
+from studio.core.request_parts import ComposedSource
 from studio.core.task import Task
 from studio.engine.storage.inputs import Images, KeptImage
 
 _SEARCH_TASKS = (Task.SEARCH_REPLACE, Task.SEARCH_RECOLOR)
-_REDRAWING_TASKS = (Task.IMG2IMG, Task.SKETCH, Task.STRUCTURE, Task.STYLE_TRANSFER)  # the whole image is drawn anew
+REDRAWING_TASKS = (Task.IMG2IMG, Task.SKETCH, Task.STRUCTURE, Task.STYLE_TRANSFER)
+"""Tasks that draw the whole image anew, where no mask is given."""
 _NO_IMAGE_HINT = "Choose an image first."
 
 
@@ -58,12 +60,27 @@ def fill_size(request: GenerationRequest, model: Model, user: str, images: Image
     return model.fit_to_source(request, kept.width, kept.height)
 
 
+def fill_composed(request: GenerationRequest, model: Model, user: str, images: Images) -> GenerationRequest:
+    """`request` with what its source is composed of, where it asks for the things of that to be redrawn one by one;
+    without that wish where the source is nothing that `model` composed, or was changed afterwards."""
+    if not request.compose or request.task is Task.TXT2IMG or request.composed is not None:
+        return request
+    kept = images.get(request.source, user) if request.source else None
+    if kept is None or len(kept.history) != 1 or request.axes:
+        return request.replace(compose=False)
+    [first] = kept.history
+    size = model.get_result_size(first)
+    if not first.compose or first.then or first.model != model.id or size != (kept.width, kept.height):
+        return request.replace(compose=False)
+    return request.replace(composed=ComposedSource(prompt=first.prompt, scenery=first.scenery, seed=first.seed or 0))
+
+
 def describe_rounded_size(request: GenerationRequest, model: Model, sizes: Iterable[tuple[int, int]]) -> str:
     """What to say of sources, of `sizes`, that `request` draws at a size of its own, which it does not ask for; ""
     where they keep theirs. What is drawn under a mask is put back into the source at its size."""
     drawn = (request.width, request.height)
     others = [size for size in dict.fromkeys(sizes) if size != drawn]
-    if request.task not in _REDRAWING_TASKS or request.mask or not all(drawn) or not others:
+    if request.task not in REDRAWING_TASKS or request.mask or not all(drawn) or not others:
         return ""
     if request.enlarge:
         width, height = model.get_result_size(request)
@@ -92,6 +109,16 @@ def describe_large_size(request: GenerationRequest, model: Model) -> str:
     return (
         f"Drawn at {request.width}×{request.height} px, where {model.title} shows things twice or stretched. Draw at "
         f"{better.width}×{better.height} px and enlarge to {width}×{height} px instead."
+    )
+
+
+def describe_things(count: int, model: Model) -> str:
+    """What to say where `count` things are redrawn by a model that knows one at a time, "" for one."""
+    if count < 2:
+        return ""
+    return (
+        f"{model.title} knows one thing at a time and redraws these {count} things as one. To change one of them, mask "
+        f"it, set Area to only masked, and name it alone in the prompt."
     )
 
 

@@ -17,6 +17,7 @@ _STRUCTURED_FIELDS: Mapping[Feature, dict[str, object]] = {
     Feature.REGIONS: {"areas": ()},
     Feature.CONTROL: {"control": ()},
     Feature.REFERENCE: {"references": ()},
+    Feature.COMPOSE: {"composed": None},
 }
 # A seed stays although the model passes over it: the recipe then keeps what was requested.
 _KEPT_FEATURES = frozenset({Feature.SEED})

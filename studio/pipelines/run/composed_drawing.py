@@ -12,6 +12,7 @@ from PIL import Image
 
 from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest
+from studio.core.task import Task
 from studio.pipelines.catalog.model_folders import read_vocabulary
 from studio.pipelines.run.diffusion import Progress
 from studio.pipelines.run.prepared_run import PassRunner
@@ -47,7 +48,7 @@ class ComposedDrawing:
         prompts = _list_prompts(scene, request)
         self._things = [Drawing(resources, one.replace(prompt=prompt), runs) for prompt in prompts]
         self._join = _plan_joining(scene, self._size, in_place=request.scenery)
-        listed = _list_things(prompts)
+        listed = describe_prompts(prompts)
         runs.ctx.add_notice(
             f"Composed of a place and one thing: {listed}."
             if len(prompts) == 1
@@ -63,7 +64,7 @@ class ComposedDrawing:
         """An image per seed, in order."""
         drawn: list[list[Image.Image]] = []
         for number, thing in enumerate(self._things):
-            drawn.append(thing.draw(tuple(_shift_seed(seed, number) for seed in seeds), progress))
+            drawn.append(thing.draw(tuple(shift_seed(seed, number) for seed in seeds), progress))
             progress.before += thing.steps
         return [self._join(images, seed.seed) for images, seed in zip(zip(*drawn, strict=True), seeds, strict=True)]
 
@@ -74,8 +75,8 @@ def plan_drawing(resources: Resources, request: GenerationRequest, runs: PassRun
     if not request.compose:
         return Drawing(resources, request, runs)
     moved = move_tags_to_loras(request)
-    scene = _find_scene(resources.catalog, moved)
-    others = _name_other_plans(request)
+    scene = find_scene(resources.catalog, moved)
+    others = name_other_plans(request)
     if scene is not None and others:
         runs.ctx.add_notice(f"Not composed of single things, because of: {', '.join(others)}.")
     if scene is None or others:
@@ -92,13 +93,28 @@ def count_things(catalog: Catalog, request: GenerationRequest) -> int:
     Raises:
         InvalidRequest: a LoRA tag in the prompt cannot be read.
     """
-    if not request.compose or _name_other_plans(request):
+    if not request.compose or name_other_plans(request):
         return 1
-    scene = _find_scene(catalog, move_tags_to_loras(request))
+    moved = move_tags_to_loras(request)
+    if request.task is Task.IMG2IMG:
+        scenes = find_redrawn_scenes(catalog, moved)
+        return 1 if scenes is None else len(scenes[1].things)
+    scene = find_scene(catalog, moved)
     return 1 if scene is None else len(scene.things)
 
 
-def _find_scene(catalog: Catalog, request: GenerationRequest) -> Scene | None:
+def find_redrawn_scenes(catalog: Catalog, request: GenerationRequest) -> tuple[Scene, Scene] | None:
+    """(the scene that the source is composed of, the one that is drawn in its place); None where they do not have as
+    many things."""
+    if request.composed is None:
+        return None
+    before = find_scene(catalog, request.replace(prompt=request.composed.prompt))
+    scene = find_scene(catalog, request)
+    return (before, scene) if before and scene and len(before.things) == len(scene.things) else None
+
+
+def find_scene(catalog: Catalog, request: GenerationRequest) -> Scene | None:
+    """What the prompt of `request` asks its model for, as `read_scene`."""
     vocabulary = read_vocabulary(catalog.checkpoint(request.model).path)
     return None if vocabulary is None else read_scene(request.prompt, vocabulary)
 
@@ -115,7 +131,7 @@ def _plan_joining(
     return lambda images, seed: put_into_place(images, placement, scenery, size, seed)
 
 
-def _name_other_plans(request: GenerationRequest) -> list[str]:
+def name_other_plans(request: GenerationRequest) -> list[str]:
     """What else arranges the image or works on it as a whole, in words."""
     plans = {
         "ControlNet": request.control,
@@ -133,14 +149,14 @@ def _list_prompts(scene: Scene, request: GenerationRequest) -> list[str]:
     return [thing.bare_prompt if in_place else thing.prompt for thing in scene.things]
 
 
-def _list_things(prompts: Sequence[str]) -> str:
+def describe_prompts(prompts: Sequence[str]) -> str:
     """The prompts of things, each once with its number, and no more of each than one can take in."""
     counts = Counter(prompts)
     shown = ((prompt if len(prompt) <= _SHOWN else f"{prompt[:_SHOWN]}…", count) for prompt, count in counts.items())
     return "; ".join(f"{prompt} × {count}" if count > 1 else prompt for prompt, count in shown)
 
 
-def _shift_seed(seed: ImageSeed, number: int) -> ImageSeed:
+def shift_seed(seed: ImageSeed, number: int) -> ImageSeed:
     """The seeds of thing `number` of the image with `seed`; the first one has the image's own."""
     variation = None if seed.variation is None else (seed.variation + number * _STRIDE) % _SEEDS
     return dataclasses.replace(seed, seed=(seed.seed + number * _STRIDE) % _SEEDS, variation=variation)

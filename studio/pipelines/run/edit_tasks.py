@@ -87,7 +87,8 @@ def plan_edit(request: GenerationRequest, tools: EditContext) -> Edit:
     return make(request, tools.ctx.load_image(request.source), tools)
 
 
-def _plan_img2img(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Edit:
+def plan_img2img(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Edit:
+    """The edit that redraws the whole of `source`. The size of `request` is set."""
     size, latent = _get_size(request), request.resize is Resize.LATENT
 
     def prepare_canvas(image: Image.Image) -> Canvas:
@@ -239,7 +240,7 @@ def _get_size(request: GenerationRequest) -> tuple[int, int]:
 
 _EDIT_PLANNERS = MappingProxyType(
     {
-        Task.IMG2IMG: _plan_img2img,
+        Task.IMG2IMG: plan_img2img,
         Task.INPAINT: _plan_inpaint,
         Task.OUTPAINT: _plan_outpaint,
         Task.ERASE: _plan_erase,

@@ -14,6 +14,7 @@ from studio.core.task import Task
 from studio.pipelines.control.control_tasks import convert_to_units, find_control_files
 from studio.pipelines.run import memory_and_speed
 from studio.pipelines.run.composed_drawing import plan_drawing
+from studio.pipelines.run.composed_editing import plan_redrawing
 from studio.pipelines.run.detailing import Detailing
 from studio.pipelines.run.diffusion import Progress
 from studio.pipelines.run.formula_table import ADAPTIVE_FORMULAS
@@ -83,6 +84,7 @@ def _plan_work(resources: Resources, request: GenerationRequest, runs: PassRunne
         return Detailing(resources, request, runs)
     kinds: dict[Task, Callable[[Resources, GenerationRequest, PassRunner], Work]] = {
         Task.TXT2IMG: plan_drawing,
+        Task.IMG2IMG: plan_redrawing,
         Task.UPSCALE: CreativeUpscale,
     }
     drawn = kinds.get(request.task, Editing)(resources, request, runs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image
@@ -12,6 +12,7 @@ from studio.pipelines.run.scenery import Scenery, paint_scenery
 from studio.pipelines.run.thing_cutouts import (
     Cutout,
     cut_out,
+    find_changed,
     find_ground,
     find_ground_share,
     put_on,
@@ -88,6 +89,24 @@ def place_by_nature(scene: Scene, width: int, height: int) -> Placement:
         horizon = _BELOW_FLIERS * height
     openings = tuple(map(has_openings, names))
     return Placement(tuple(spots[number] for number in range(len(names))), footings, openings, round(horizon))
+
+
+def take_apart(
+    image: Image.Image, spots: Sequence[Spot], background: np.ndarray | None = None
+) -> tuple[Image.Image, ...]:
+    """The squares of an RGB image at `spots`. With `background`, the pixels (height, width, 3) of the place in which
+    the things stand, on white instead, without the shadows below them."""
+    if background is None:
+        return tuple(image.crop((spot.left, spot.top, spot.left + spot.side, spot.top + spot.side)) for spot in spots)
+    alone = Image.new("RGB", image.size, "white")
+    alone.paste(image, mask=find_changed(image, background))
+    return take_apart(alone, spots)
+
+
+def place_others(placement: Placement, scene: Scene) -> Placement:
+    """The things of `scene` where those of another one stand, of as many."""
+    names = [thing.name for thing in scene.things]
+    return replace(placement, footings=tuple(map(get_footing, names)), openings=tuple(map(has_openings, names)))
 
 
 def put_together(images: Sequence[Image.Image], spots: Sequence[Spot], size: tuple[int, int]) -> Image.Image:

@@ -17,6 +17,7 @@ _SPECK = 0.004  # of an image: what is smaller is a stain of its ground
 _EVEN, _SHARP = 6.0, 40.0  # of 255: how far the ground in an opening is from its colour, and what is around that
 _THIN = 0.05  # of a thing: what has less of it has no colour of its own
 _SHADOW, _SHADOW_HIGH = 0.34, 0.055  # how dark; half the height, as a share of the thing's width
+_SAME_HUE = 0.08  # by which a shadow darkens the colours of a pixel differently, by rounding
 _DEPTH = 0.1  # of its height: how far what floats lies in the water
 
 
@@ -74,6 +75,22 @@ def _find_openings(far: np.ndarray, pieces: np.ndarray, rim: np.ndarray) -> list
         if np.percentile(far[inner], 90) <= _EVEN and np.percentile(far[around], 10) >= _SHARP:
             found.append(int(number))
     return found
+
+
+def find_changed(image: Image.Image, background: np.ndarray) -> Image.Image:
+    """A mask (L) of what covers `background`, pixels (height, width, 3) from 0 to 255, in an image of its size; a
+    shadow on it is none of that."""
+    import numpy as np
+    from scipy import ndimage
+
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    far = np.abs(pixels - background).max(axis=-1)
+    ratios = (pixels + 1) / (background + 1)
+    lightness = ratios.mean(axis=-1)
+    is_shade = (np.ptp(ratios, axis=-1) < _SAME_HUE) & (lightness < 1) & (lightness > 1 - _SHADOW - _SAME_HUE)
+    shares = np.clip((far - _GROUND) / (_NEAR - _GROUND), 0, 1) * ~is_shade
+    inner = np.asarray(ndimage.binary_fill_holes(shares > 0.5), bool)
+    return Image.fromarray((255 * np.where(inner, 1.0, shares)).round().astype(np.uint8))
 
 
 def cut_out(image: Image.Image, side: int, *, has_openings: bool = False) -> Cutout:

@@ -139,7 +139,8 @@ def _build_outpaint_fields() -> dict[str, Component]:
 
 
 def build_output_size_fields(layout: Img2ImgLayout) -> None:
-    """The size that is drawn at, and whether the model's own network enlarges it."""
+    """The size that is drawn at, whether the model's own network enlarges it, and whether things are redrawn one by
+    one."""
     with layout.part(Part.SIZE):
         own = gr.Checkbox(
             False,
@@ -157,9 +158,10 @@ def build_output_size_fields(layout: Img2ImgLayout) -> None:
         **UNQUEUED,
     )
     layout.fields |= {"own_size": own, **made}
-    with layout.part(Part.ENLARGE):
-        spec = get_field(REQUEST_FIELDS, "enlarge")
-        layout.fields[spec.form_name] = build_widget(spec, PREFIX, FieldContext(model=layout.model))
+    for part, name in ((Part.ENLARGE, "enlarge"), (Part.COMPOSE, "compose")):
+        with layout.part(part):
+            spec = get_field(REQUEST_FIELDS, name)
+            layout.fields[spec.form_name] = build_widget(spec, PREFIX, FieldContext(model=layout.model))
 
 
 def build_additional_fields(layout: Img2ImgLayout) -> None:

@@ -88,9 +88,10 @@ def _read_size(values: Values) -> dict[str, object]:
     return _read_group(Group.SIZE, Group.RESIZE)(values)
 
 
-def _read_enlarge(values: Values) -> dict[str, object]:
-    fields = () if form_values.names_other_models(values) else (get_field(REQUEST_FIELDS, "enlarge"),)
-    return read_fields(fields, values)
+def _read_special(name: str) -> Callable[[Values], dict[str, object]]:
+    """Reads a field that is special to some models, which a grid of models leaves out."""
+    fields = (get_field(REQUEST_FIELDS, name),)
+    return lambda values: {} if form_values.names_other_models(values) else read_fields(fields, values)
 
 
 def _read_style(values: Values) -> dict[str, object]:
@@ -116,7 +117,8 @@ _READERS = {
     Part.INPAINT: _read_inpaint,
     Part.GROW: _read_outpaint,
     Part.SIZE: _read_size,
-    Part.ENLARGE: _read_enlarge,
+    Part.ENLARGE: _read_special("enlarge"),
+    Part.COMPOSE: _read_special("compose"),
     Part.STYLE: _read_style,
     Part.REFERENCE: _read_reference,
     Part.CONTROL: lambda values: {"control": control_values.read_units(values)},
