@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import json
+import os
 import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +158,54 @@ def test_what_was_compiled_is_found_after_a_restart(
     runs.clear()
     assert_alike(image, second.draw()[0])
     assert len(runs) == 3 + 1, "neither compiled nor measured again"
+    second.backend.close()
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _misname_sizes(path: Path) -> None:
+    data = json.loads(path.read_text())
+    data["measured"] = {f"no sizes of {name}": measured for name, measured in data["measured"].items()}
+    path.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("start", ["warm up", "draw"])
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [
+        (".bin", _cut),
+        (".bin", Path.unlink),
+        (".xml", _cut),
+        (".xml", lambda path: path.write_text("<net/>")),
+        (".json", _misname_sizes),
+    ],
+    ids=["cut weights", "no weights", "cut network", "another network", "sizes that are none"],
+)
+def test_what_was_stored_and_is_damaged_is_compiled_again(
+    tmp_path: Path, catalog: FolderCatalog, runs: list[Any], suffix: str, damage: Callable[[Path], Any], start: str
+) -> None:
+    first = Studio(tmp_path, catalog)
+    image, _ = first.draw()
+    first.wait()
+    first.draw()
+    first.wait()
+    weights = first.backend._registry.get_resident("tiny").bytes
+    first.backend.close()
+    for path in (tmp_path / ".cache" / "openvino").glob(f"*{suffix}"):
+        damage(path)
+    second = Studio(tmp_path, catalog)
+    if start == "warm up":
+        second.backend.warm_up("tiny")
+        second.wait()
+    assert_alike(image, second.draw()[0])
+    second.wait()
+    assert {name for name, one in second.networks.items() if one.ready} == {"unet", "decoder"}
+    assert second.backend._registry.get_resident("tiny").bytes == weights, "what failed to compile takes none"
+    runs.clear()
+    assert_alike(image, second.draw()[0])
+    assert runs
     second.backend.close()
 
 
@@ -428,8 +478,6 @@ def test_nothing_is_asked_of_the_network(studio: Studio, monkeypatch: pytest.Mon
 
 
 def test_the_least_recently_used_networks_leave_the_disk(tmp_path: Path) -> None:
-    import os
-
     store = NetworkStore(tmp_path / "networks", limit=2500)
     for age, digest in enumerate(("old", "new")):
         path = store.get_path(digest, "p")

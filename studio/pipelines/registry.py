@@ -159,6 +159,11 @@ class PipelineRegistry:
             held.bytes += wanted
             return True
 
+    def give_up(self, held: ResidentPipeline, reserved: int) -> None:
+        """Count `reserved` bytes no more that were reserved for nothing."""
+        with self._lock:
+            held.bytes -= reserved
+
     def evict_one(self, *, keep: PipelineKey | None = None) -> str:
         """Let the idle pipeline that was used least recently go. Returns its title, "" when there is none."""
         with self._lock:

@@ -242,8 +242,10 @@ class Accelerator:
             for pattern in {**known, **calls}:
                 if pattern in one.ready or len(one.ready) >= _MOST_PATTERNS or self._is_closed or held.has_left:
                     continue
-                stored = known.get(pattern) or StoredNetwork(one.digest, pattern, {})
-                if pattern in known or self._convert(held, one, calls[pattern], stored):
+                if pattern in known and self._take_known(held, one, known[pattern]):
+                    continue
+                stored = StoredNetwork(one.digest, pattern, {})
+                if pattern in calls and self._convert(held, one, calls[pattern], stored):
                     self._take(held, one, stored)
         except (RuntimeError, OSError, ValueError, TypeError, MemoryError) as error:
             # what torch and OpenVINO raise for operations that they cannot trace, convert or compile
@@ -270,6 +272,17 @@ class Accelerator:
         self._store.save(stored)
         return True
 
+    def _take_known(self, held: ResidentPipeline, one: AcceleratedNetwork, stored: StoredNetwork) -> bool:
+        """As `_take`, for what an earlier start wrote. False where its files are damaged: they are removed, so that the
+        network is converted again."""
+        try:
+            self._take(held, one, stored)
+        except (RuntimeError, OSError, ValueError) as error:
+            _log.warning("%s is converted again, as its stored form cannot be used: %s", one.name, error)
+            self._store.discard(stored.digest, stored.pattern)
+            return False
+        return True
+
     def _take(self, held: ResidentPipeline, one: AcceleratedNetwork, stored: StoredNetwork) -> None:
         """Compile the stored network and let jobs use it, if the pipeline is still there."""
         size = self._store.measure_network(stored)
@@ -278,9 +291,12 @@ class Accelerator:
             return
         one.compiled_bytes = size
         begin = time.monotonic()
-        compiled = CompiledNetwork(self._store.get_path(stored.digest, stored.pattern))
-        if stored.measured:  # at an earlier start, so that the first step waits for nothing
-            compiled.run_empty(min(map(read_shapes, stored.measured), key=_count_numbers))
+        with ExitStack() as failed:
+            failed.callback(self._registry.give_up, held, size)
+            compiled = CompiledNetwork(self._store.get_path(stored.digest, stored.pattern))
+            if stored.measured:  # at an earlier start, so that the first step waits for nothing
+                compiled.run_empty(min(map(read_shapes, stored.measured), key=_count_numbers))
+            failed.pop_all()
         _log.info("%s of %s was compiled in %.1f s", one.name, held.title, time.monotonic() - begin)
         one.ready[stored.pattern] = compiled, stored
         one.refused.pop(stored.pattern, None)
