@@ -209,6 +209,22 @@ def test_what_was_stored_and_is_damaged_is_compiled_again(
     second.backend.close()
 
 
+def test_networks_are_on_the_disk_before_what_is_measured_of_them(studio: Studio, tmp_path: Path, monkeypatch) -> None:
+    synced: set[int] = set()
+    sync = os.fsync
+
+    def record_sync(handle: int) -> None:
+        synced.add(os.fstat(handle).st_ino)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", record_sync)
+    studio.draw()
+    studio.wait()
+    files = [path for path in (tmp_path / ".cache" / "openvino").iterdir() if path.suffix in (".bin", ".xml")]
+    assert len(files) == 4
+    assert {path.stat().st_ino for path in files} <= synced
+
+
 def test_other_weights_are_another_network(tmp_path: Path) -> None:
     import diffusers
 

@@ -56,6 +56,15 @@ def write_synced(path: Path, data: bytes, mode: int = 0o644) -> None:
         os.close(handle)
 
 
+def sync_file(path: Path) -> None:
+    """Wait until what others have written to `path` is on the disk."""
+    handle = os.open(path, os.O_RDWR)  # Windows syncs no file that is open for reading alone
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def publish(part: Path, target: Path) -> None:
     """Rename the finished file `part` to `target`, which must not exist.
 

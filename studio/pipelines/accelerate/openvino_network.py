@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.core.durable_files import sync_file
 from studio.pipelines.accelerate.joined_upsampling import join_upsampling
 from studio.pipelines.accelerate.network_calls import NetworkCall, Shapes
 from studio.pipelines.accelerate.text_part import TEXT_ARGUMENT, split_text_part
@@ -184,6 +185,7 @@ def convert_network(network: Any, call: NetworkCall, path: Path, transformed: bo
     try:
         openvino.save_model(model, str(written), compress_to_fp16=False)
         for suffix in (".bin", ".xml"):  # renamed, because another studio may have mapped a file of that name
+            sync_file(written.with_suffix(suffix))  # what is measured of it outlives a power failure too
             written.with_suffix(suffix).replace(path.with_suffix(suffix))
     finally:
         for suffix in (".bin", ".xml"):
