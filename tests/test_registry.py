@@ -107,6 +107,13 @@ def test_a_spoilt_memory_of_peaks_is_forgotten(tmp_path) -> None:
     assert PeakStore(path).get_expected_peak("sd", 512, 512, 1) == 0
 
 
+def test_a_peak_that_cannot_be_written_is_known_until_the_end(tmp_path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder would be, as on a disk that may not be written")
+    store = PeakStore(tmp_path / "cache" / "peaks.json")
+    store.record_peak("sd", (512, 512), 1, 1000)
+    assert store.get_expected_peak("sd", 512, 512, 1) == 1000
+
+
 def test_out_of_memory_is_told_from_other_errors() -> None:
     import torch
 

@@ -8,7 +8,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -184,14 +184,16 @@ class PeakStore:
         return taken * area // size
 
     def record_peak(self, model: str, size: tuple[int, int], batch: int, taken: int) -> None:
-        """Keep the largest figure; a write happens only when it grew by a twentieth."""
+        """Keep the largest figure; a write happens only when it grew by a twentieth. Where the file cannot be written,
+        the next start does not know it."""
         key = f"{model}|{size[0]}x{size[1]}|{batch}"
         with self._lock:
             if taken <= self._bytes.get(key, 0) * 1.05:
                 return
             self._bytes[key] = taken
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace_synced(self._path, json.dumps(self._bytes, indent=0).encode())
+            with suppress(OSError):  # a full or read-only disk is no reason to lose an image
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                replace_synced(self._path, json.dumps(self._bytes, indent=0).encode())
 
     @staticmethod
     def _parse_area(key: str) -> int:
