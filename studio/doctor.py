@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import socket
 import sys
@@ -32,6 +33,7 @@ MIN_VERSIONS = {
 }
 MIN_FREE_DISK = 2 * 2**30  # bytes: a day of images and one small download
 HUB_TIMEOUT = 3.0  # seconds
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def run_checks(settings: Settings) -> list[Check]:
@@ -133,16 +135,22 @@ def _check_embedded_model(settings: Settings) -> Iterator[Check]:
     if not sums.exists():
         yield Check("Embedded model", False, f"{sums} is missing", hint)
         return
-    wrong = [name for digest, name in _read_sums(sums) if not _has_digest(folder / name, digest)]
+    listed = _read_sums(sums)
+    if not listed:
+        yield Check("Embedded model", False, f"{sums} is damaged", hint)
+        return
+    wrong = [name for digest, name in listed if not _has_digest(folder / name, digest)]
     yield Check(
         "Embedded model", not wrong, f"differs: {', '.join(wrong)}" if wrong else "complete and unchanged", hint
     )
 
 
-def _read_sums(sums: Path) -> Iterator[tuple[str, str]]:
-    for line in sums.read_text().splitlines():
-        digest, name = line.split(maxsplit=1)
-        yield digest, name
+def _read_sums(sums: Path) -> list[tuple[str, str]]:
+    """The digests and names of files, none where a line holds anything else."""
+    lines = [line.split(maxsplit=1) for line in sums.read_text(encoding="utf-8", errors="replace").splitlines()]
+    if any(len(line) != 2 or not _DIGEST.fullmatch(line[0]) for line in lines):
+        return []
+    return [(digest, name) for digest, name in lines]
 
 
 def _has_digest(path: Path, digest: str) -> bool:

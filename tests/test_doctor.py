@@ -41,6 +41,17 @@ def test_a_changed_weight_file_is_named(settings: Settings) -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("content", [b"", b"\n", b"a\n", b"\xff\xfe\x00", b"no digest  a\n"])
+def test_a_damaged_list_of_digests_is_a_fault(settings: Settings, content: bytes) -> None:
+    folder = settings.models_dir / "embedded"
+    folder.mkdir(parents=True)
+    (folder / "a").write_bytes(b"right")
+    (folder / "SHA256SUMS").write_bytes(content)
+    check = checks(settings)["Embedded model"]
+    assert (check.ok, "SHA256SUMS is damaged" in check.text) == (False, True)
+
+
+@pytest.mark.torch
 def test_an_unreachable_hub_is_told_and_harmless(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     hub = checks(settings.replace(offline=False))["Model hub"]
