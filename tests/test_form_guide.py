@@ -26,6 +26,23 @@ def guide() -> FormGuide:
     return FormGuide(studio)
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('[{"prompt": "a cat", "seed": 1}, "a dog", {"seed": 2}, {"prompt": ""}]', ["a cat", "a dog"]),
+        ('[1, null, ["a cat"], {"prompt": 2}, "a dog"]', ["a dog"]),
+        ("7", []),
+        ('{"prompt": "a cat"}', []),
+        ("[", []),
+    ],
+)
+def test_examples_that_are_none_are_passed_over(tmp_path: Path, content: str, expected: list[str]) -> None:
+    (tmp_path / "examples.json").write_text(content, encoding="utf-8")
+    weight = SimpleNamespace(name="clip", is_folder=True, path=tmp_path)
+    studio: Any = SimpleNamespace(store=SimpleNamespace(weights=lambda: [weight]))
+    assert FormGuide(studio).list_examples(CLIP) == expected
+
+
 def test_tokens_are_counted_where_the_text_encoder_is_clip(guide: FormGuide) -> None:
     assert "<b>75</b>/75" in guide.counts("clip", "cat " * 75, "")
     assert "negative" in guide.counts("clip", "a pear", "snow")

@@ -40,8 +40,10 @@ class FormGuide:
             found = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return []
-        texts = [entry if isinstance(entry, str) else entry.get("prompt", "") for entry in found]
-        return [text for text in texts if text][:_MAX_EXAMPLES]
+        if not isinstance(found, list):
+            return []
+        texts = [entry.get("prompt") if isinstance(entry, dict) else entry for entry in found]
+        return [text for text in texts if text and isinstance(text, str)][:_MAX_EXAMPLES]
 
     def list_styles(self) -> list[str]:
         """The names of the style presets, the user's own among them."""
