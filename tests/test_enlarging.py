@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +14,7 @@ from fakes import FakeBackend, open_engine, wait_until_final
 from PIL import Image
 
 from studio.api.dialects.fit_request import fit_to_model
-from studio.core.errors import InvalidRequest
+from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.feature import Feature
 from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.infotext import format_infotext, parse_infotext
@@ -339,6 +340,22 @@ def test_a_square_image_is_set_on_its_ground_in_another_shape_and_goes_twice_thr
     assert len(set(map(tuple, np.asarray(wide)[:, :60].reshape(-1, 3).tolist()))) == 1
     assert draw("512x512").tobytes() != usual.resize((512, 512), Image.Resampling.LANCZOS).tobytes()
     assert draw("1280x1280").tobytes() == draw("1024x1024").resize((1280, 1280), Image.Resampling.LANCZOS).tobytes()
+    backend.close()
+
+
+@pytest.mark.torch
+def test_a_damaged_upscaler_is_named_and_without_it_the_model_still_draws(tmp_path: Path) -> None:
+    folder = tmp_path / "embedded"
+    shutil.copytree(EMBEDDED, folder)
+    file = folder / "upscaler" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    backend, settings = make_local_pipelines(tmp_path, FolderCatalog({"embedded": folder}))
+    ctx = RecordingContext(settings)
+    with pytest.raises(ModelBroken, match="The upscaler of embedded cannot be used") as found:
+        backend.render(make_request("embedded", enlarge=True), make_seeds(1), ctx)
+    assert found.value.hint == "Switch enlarging off, or restore the file in the model's folder."
+    (small,) = backend.render(make_request("embedded"), make_seeds(1), ctx)
+    assert small.image.size == (64, 64)
     backend.close()
 
 

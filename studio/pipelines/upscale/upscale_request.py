@@ -81,8 +81,20 @@ def lease_model_upscaler(resources: Resources, model: WeightFile, ctx: JobContex
         raise ModelBroken(f"{model.name} has no upscaler of its own.", hint="Switch enlarging off.")
     name = f"{model.name}/upscaler"
     file = WeightFile(name=name, kind=WeightKind.UPSCALER, path=path, bytes=path.stat().st_size)
-    with _lease_file(resources, name, file, upscale_image.load_upscaler, ctx) as upscaler:
+    with _lease_file(resources, name, file, _load_model_upscaler, ctx) as upscaler:
         yield upscaler
+
+
+def _load_model_upscaler(file: WeightFile, device: str, precision: str) -> Upscaler:
+    """As `load_upscaler`, but for the hint: nobody has chosen this file, or downloaded it by itself."""
+    try:
+        return upscale_image.load_upscaler(file, device, precision)
+    except ModelBroken as error:
+        raise ModelBroken(
+            f"The upscaler of {file.path.parent.parent.name} cannot be used: {error.message}",
+            hint="Switch enlarging off, or restore the file in the model's folder.",
+            details=error.details,
+        ) from error
 
 
 @contextmanager
