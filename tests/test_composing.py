@@ -375,5 +375,12 @@ def test_notices_say_what_was_composed_and_why_not(tmp_path: Path) -> None:
         before = len(ctx.notices)
         _draw(backend, ctx, (1,), {"prompt": "a star", "steps": 1, "tiling": True})
         assert len(ctx.notices) == before
+        for compose in (True, False):
+            _draw(backend, ctx, (1,), {"prompt": "Ein Fahrrad im Regen", "steps": 1, "compose": compose})
+            assert ctx.notices.pop() == (
+                "The prompt names nothing that Easel embedded (small, offline) knows, so the image may show something"
+                " else."
+            )
+        assert len(ctx.notices) == before
     finally:
         backend.close()

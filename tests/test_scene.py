@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.prompting.scene import MAX_THINGS, Arrangement, Vocabulary, read_scene
+from studio.prompting.scene import MAX_THINGS, Arrangement, Vocabulary, names_anything, read_scene
 
 NAMES = (
     "cat",
@@ -158,6 +158,23 @@ def test_each_thing_gets_a_prompt_of_its_own(prompt: str, expected: list[str]) -
 )
 def test_what_is_no_list_of_known_things_is_left_alone(prompt: str) -> None:
     assert read_scene(prompt, VOCABULARY) is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("an owl", True),
+        ("TWO BLACK CATS, dancing", True),
+        ("portrait of (a:0.5) wizard with his mice", True),
+        ("[owl:dog:0.5]", True),
+        ("a quantum computer", False),
+        ("Ein Fahrrad im Regen", False),
+        ("caterpillar, scissor", False),
+        ("and, with, on grass", False),
+    ],
+)
+def test_a_prompt_names_what_is_known_wherever_it_stands(prompt: str, expected: bool) -> None:
+    assert names_anything(prompt, VOCABULARY) is expected
 
 
 def test_twenty_brackets_around_each_other_are_read() -> None:

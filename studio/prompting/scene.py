@@ -116,6 +116,13 @@ def read_scene(prompt: str, vocabulary: Vocabulary) -> Scene | None:
         return None
 
 
+def names_anything(prompt: str, vocabulary: Vocabulary) -> bool:
+    """Whether any name that is known stands in `prompt`, in the singular or the plural."""
+    words = [match.group().lower() for match in _TOKEN.finditer(prompt[:_MAX_CHARS])]
+    names = {phrase for phrase, item in vocabulary.phrases.items() if item.kind is _Kind.NAME}
+    return any(tuple(words[at : at + n]) in names for n in set(map(len, names)) for at in range(len(words)))
+
+
 class _NotUnderstoodError(Exception):
     """The prompt goes on as it is."""
 

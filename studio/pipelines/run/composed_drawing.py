@@ -22,7 +22,7 @@ from studio.pipelines.run.scenery import choose_scenery
 from studio.pipelines.run.text_to_image import Drawing
 from studio.pipelines.upscale import upscale_request
 from studio.prompting.networks import move_tags_to_loras
-from studio.prompting.scene import Scene, read_scene
+from studio.prompting.scene import Scene, names_anything, read_scene
 
 if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
@@ -72,9 +72,12 @@ class ComposedDrawing:
 def plan_drawing(resources: Resources, request: GenerationRequest, runs: PassRunner) -> Drawing | ComposedDrawing:
     """What generates `request`: composed where it asks for that and its prompt for several things, else as it stands.
     Raises as both do."""
+    moved = move_tags_to_loras(request)
+    if _names_unknown_things(resources.catalog, moved):
+        title = resources.model(request.model).title
+        runs.ctx.add_notice(f"The prompt names nothing that {title} knows, so the image may show something else.")
     if not request.compose:
         return Drawing(resources, request, runs)
-    moved = move_tags_to_loras(request)
     scene = find_scene(resources.catalog, moved)
     others = name_other_plans(request)
     if scene is not None and others:
@@ -101,6 +104,12 @@ def count_things(catalog: Catalog, request: GenerationRequest) -> int:
         return 1 if scenes is None else len(scenes[1].things)
     scene = find_scene(catalog, moved)
     return 1 if scene is None else len(scene.things)
+
+
+def _names_unknown_things(catalog: Catalog, request: GenerationRequest) -> bool:
+    """Whether the model says what it knows, and the prompt names nothing of that."""
+    vocabulary = read_vocabulary(catalog.checkpoint(request.model).path)
+    return vocabulary is not None and bool(request.prompt) and not names_anything(request.prompt, vocabulary)
 
 
 def find_redrawn_scenes(catalog: Catalog, request: GenerationRequest) -> tuple[Scene, Scene] | None:
