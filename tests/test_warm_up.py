@@ -10,6 +10,8 @@ from fakes import DEADLINE, FakeBackend
 from serving import EmptyStore, make_studio
 
 from studio import page, serve
+from studio.core.errors import JobCancelled
+from studio.pipelines.local_backend import LocalPipelines
 from studio.pipelines.registry import PipelineKey, PipelineRegistry
 from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
 from tests.test_registry import Weight
@@ -68,6 +70,27 @@ def test_the_first_image_finds_the_model_loaded(tmp_path: Path) -> None:
     assert ctx.loaded == []
     assert ctx.previews
     backend.close()
+
+
+@torch_test
+def test_stop_is_heard_while_the_warm_up_imports(tmp_path: Path) -> None:
+    class StoppedContext(RecordingContext):
+        def raise_if_cancelled(self) -> None:
+            raise JobCancelled
+
+    backend, settings = make_local_pipelines(tmp_path, FolderCatalog({"tiny": make_tiny_sd15(tmp_path / "tiny")}))
+    with backend._importing:
+        job = threading.Thread(target=_stop_job, args=(backend, StoppedContext(settings)), daemon=True)
+        job.start()
+        job.join(DEADLINE)
+        assert not job.is_alive()
+    assert len(backend.render(make_request(), make_seeds(1), RecordingContext(settings))) == 1
+    backend.close()
+
+
+def _stop_job(backend: LocalPipelines, ctx: RecordingContext) -> None:
+    with pytest.raises(JobCancelled):
+        backend.render(make_request(), make_seeds(1), ctx)
 
 
 @torch_test

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
     from studio.pipelines.catalog.hub import Hub
 
+_CHECK_SECONDS = 0.1  # between two looks at whether a job that waits is to stop
+
 
 class LocalPipelines:
     """A Backend and a ModelStore over `catalog`. torch is imported by the first render or load, not before.
@@ -78,7 +80,7 @@ class LocalPipelines:
         Raises:
             OutOfMemory, ModelBroken, InvalidRequest, JobCancelled, ImageSkipped.
         """
-        resources = self.resources(ctx.settings)
+        resources = self.resources(ctx)
         try:
             with self._idle.postpone():
                 images = Rendering(resources, request, ctx).render_images(seeds)
@@ -113,7 +115,7 @@ class LocalPipelines:
         )
 
     def load(self, model: str, ctx: JobContext) -> None:
-        self._make_resident(model, self.resources(ctx.settings), ctx.report_loading, ctx.add_notice)
+        self._make_resident(model, self.resources(ctx), ctx.report_loading, ctx.add_notice)
 
     def warm_up(self, model: str) -> None:
         """See ModelStore."""
@@ -191,11 +193,20 @@ class LocalPipelines:
         wanted = self._settings().device
         return self._device or ("cpu" if wanted == "auto" else wanted)
 
-    def resources(self, settings: Settings) -> Resources:
-        """The resources that runs share, for others that run in the GPU lane; imports torch."""
+    def resources(self, ctx: JobContext) -> Resources:
+        """The resources that runs share, for others that run in the GPU lane; imports torch, or waits for the warm-up
+        that does, until the job is to stop.
+
+        Raises:
+            JobCancelled, ImageSkipped.
+        """
         self._asked = True
-        with self._importing:
-            return self._build_resources(settings)
+        while not self._importing.acquire(timeout=_CHECK_SECONDS):
+            ctx.raise_if_cancelled()
+        try:
+            return self._build_resources(ctx.settings)
+        finally:
+            self._importing.release()
 
     def _build_resources(self, settings: Settings) -> Resources:
         self._device = resolve_device(settings.device)

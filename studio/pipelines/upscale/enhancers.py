@@ -17,7 +17,6 @@ from studio.core.ports import ImageSeed, JobContext
 from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
-from studio.core.settings import Settings
 from studio.core.task import Task
 from studio.core.weights import DownloadableWeights, WeightFile, WeightKind
 from studio.pipelines import device_memory
@@ -46,7 +45,7 @@ class Enhancers:
     local models, the registry and its memory budget among it; it is asked in the GPU lane only, and torch is not
     imported before. Weights that are not below `models_dir` are offered."""
 
-    def __init__(self, catalog: Catalog, models_dir: Path, resources: Callable[[Settings], Resources]) -> None:
+    def __init__(self, catalog: Catalog, models_dir: Path, resources: Callable[[JobContext], Resources]) -> None:
         self._catalog = catalog
         self._models_dir = models_dir
         self._resources = resources
@@ -103,7 +102,7 @@ class Enhancers:
         if name in RESAMPLERS:  # in the tools lane, where no network may run
             with ctx.phase("upscale"):
                 return upscale_request.enlarge_image(None, name, image, request, ctx)
-        resources = self._resources(ctx.settings)
+        resources = self._resources(ctx)
         with ctx.phase("upscale"), device_memory.measure_peak(resources.device, ctx.record_peak_memory):
             return upscale_request.enlarge_image(resources, name, image, request, ctx)
 
@@ -117,7 +116,7 @@ class Enhancers:
             ctx.add_notice(NO_FACE_NOTICE)
             ctx.report_progress(1, 1)
             return ensure_rgb(image)
-        resources = self._resources(ctx.settings)
+        resources = self._resources(ctx)
 
         def load() -> face_restoration.Restorer:
             ctx.report_loading(f"Loading {name}")
