@@ -131,6 +131,7 @@ def test_nothing_that_a_user_wrote_becomes_markup() -> None:
 
 def test_the_status_is_told_in_plain_words() -> None:
     assert format_status(Snapshot().after(WaitingEvent(2, 30.0))) == "2 jobs ahead of yours · about 30 s left"
+    assert format_status(Snapshot().after(WaitingEvent(0, 0.0))) == "Next in line"
     assert format_status(Snapshot().after(StepEvent(3, 20, 1, 1, eta=4.0))) == "Step 3 of 20 · about 4 s left"
 
 

@@ -96,7 +96,8 @@ def format_status(snapshot: Snapshot) -> str:
     match snapshot.status:
         case Status.QUEUED:
             place = f"{_format_count(snapshot.ahead, 'job')} ahead of yours" if snapshot.ahead else "Next in line"
-            return _join(place, _format_eta(snapshot.eta))
+            is_short = snapshot.eta is not None and snapshot.eta < 1  # what has not begun is not "almost done"
+            return _join(place, "" if is_short else _format_eta(snapshot.eta))
         case Status.LOADING:
             left = (snapshot.loading_seconds or 0) - _time_loading(snapshot)
             return _join(snapshot.loading or "Getting ready", _format_eta(left) if left > 0 else "")
