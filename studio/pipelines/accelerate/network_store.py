@@ -121,6 +121,8 @@ class NetworkStore:
 
 def compute_digest(network: Any, is_stopped: Callable[[], bool] = lambda: False) -> str:
     """SHA-256 of a network's kind, settings, and weights with their names; "" once `is_stopped`."""
+    import torch
+
     found = hashlib.sha256(type(network).__name__.encode())
     config = getattr(network, "config", None)
     found.update(repr(sorted(dict(config).items(), key=lambda item: item[0]) if config else "").encode())
@@ -128,7 +130,8 @@ def compute_digest(network: Any, is_stopped: Callable[[], bool] = lambda: False)
         if is_stopped():
             return ""
         found.update(f"{name}{weight.dtype}{tuple(weight.shape)}".encode())
-        found.update(weight.detach().cpu().contiguous().view(-1).numpy().data)
+        plain = weight.detach().cpu().contiguous().view(-1).view(torch.uint8)  # numpy has no bfloat16
+        found.update(plain.numpy().data)
     return found.hexdigest()
 
 
