@@ -316,6 +316,7 @@ def test_every_field_reaches_the_request() -> None:
             "batch_index": 1,
             "noise_seed_delta": 31337,
             "seed_resize": "512x768",
+            "enlarged_size": "1024x768",
         }
     )
     request = body.to_request()
@@ -339,6 +340,7 @@ def test_every_field_reaches_the_request() -> None:
         "search",
         "control",
         "references",
+        "composed",
         "file",
     }
     elsewhere = {"upscale", "faces", "finish", "social", "then", "drawn"}
