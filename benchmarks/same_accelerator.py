@@ -71,12 +71,12 @@ def _build_bare_call(store: LocalPipelines, settings: Settings) -> Callable[[], 
 
     diffusers: Any = importlib.import_module("diffusers")  # exports by name at run time
 
-    resources = store.resources(settings)
+    context: Any = SimpleNamespace(settings=settings, add_notice=print, raise_if_cancelled=lambda: None)
+    resources = store.resources(context)
     held = resources.registry.get_resident(MODEL)
     pipe = diffusers.StableDiffusionPipeline(**held.pipe.components, requires_safety_checker=False)
     pipe.scheduler = diffusers.EulerDiscreteScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
-    context: Any = SimpleNamespace(settings=settings, add_notice=print, raise_if_cancelled=lambda: None)
 
     def call() -> float:
         assert resources.accelerator is not None
