@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 torch = pytest.importorskip("torch")
 
@@ -19,10 +20,11 @@ from tools.embedded.captions import (  # noqa: E402
     filter_uncoloured,
     is_held_out,
 )
-from tools.embedded.colours import PALETTE, composite, find_nearest_name, recolour  # noqa: E402
+from tools.embedded.colours import PALETTE, WHITE, composite, find_nearest_name, recolour  # noqa: E402
 from tools.embedded.concepts import load_concepts, make_slug, parse_concepts  # noqa: E402
 from tools.embedded.convolution import replace_convolutions  # noqa: E402
 from tools.embedded.paths import MODEL  # noqa: E402
+from tools.embedded.render import FILL, fit_drawing  # noqa: E402
 from tools.embedded.things import THINGS, write_things  # noqa: E402
 from tools.embedded.training import Ema, compute_cosine_rate, compute_ema_decay  # noqa: E402
 
@@ -118,6 +120,26 @@ def test_composite_fills_what_is_transparent() -> None:
     shown = composite(disc((200, 40, 40)), np.array([10.0, 20.0, 30.0]))
     assert shown[0, 0].tolist() == [10, 20, 30]
     assert shown[16, 16, 0] > 150
+
+
+@pytest.mark.parametrize("ground", [WHITE, np.array([0.0, 0.0, 0.0]), np.array([40.0, 120.0, 200.0])])
+def test_edges_of_a_reduced_drawing_mix_its_colour_and_the_ground(ground: np.ndarray) -> None:
+    large = Image.new("RGBA", (512, 512), (0, 0, 0, 0))
+    ImageDraw.Draw(large).ellipse((0, 0, 511, 511), (240, 230, 20, 255))
+    drawn = fit_drawing(large, 64)
+    assert drawn is not None
+    assert (drawn[..., :3] <= drawn[..., 3:]).all()
+    shown = composite(drawn, ground)
+    side = round(64 * FILL)
+    whole = Image.new("RGB", large.size, tuple(int(value) for value in ground))
+    whole.paste(large, mask=large)
+    expected = np.asarray(whole.resize((side, side), Image.Resampling.LANCZOS), np.float32)
+    corner = (64 - side) // 2
+    inner = slice(corner, corner + side)
+    errors = np.abs(shown[inner, inner] - expected)
+    assert errors.mean() < 1
+    assert errors.max() < 30  # the filter swings at edges, and each of both is cut off at its own limits
+    assert shown[0, 0].tolist() == ground.tolist()
 
 
 def test_cosine_rate_rises_then_falls() -> None:

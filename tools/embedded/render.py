@@ -47,29 +47,29 @@ def list_vector_jobs(package: str, style: str) -> Iterator[Job]:
         yield style, label, f'<svg {namespaces} viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
 
 
-def premultiply(image: Image.Image) -> Image.Image:
-    """Return an RGBA image whose colours are multiplied by alpha, so that resizing leaves no fringe."""
-    pixels = np.asarray(image).astype(np.float32)
-    pixels[..., :3] *= pixels[..., 3:] / 255
-    return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8), "RGBA")
-
-
 def fit_drawing(image: Image.Image, side: int = IMAGE_SIZE) -> np.ndarray | None:
-    """Crop to the drawing and centre it; None for an empty or very elongated one. Returns uint8 [side, side, 4]."""
+    """Crop to the drawing and centre it; None for an empty or very elongated one.
+
+    Returns:
+        Premultiplied RGBA, uint8 [side, side, 4]: no colour above its alpha, so that laid over a ground nothing leaves
+        0..255.
+    """
     visible = np.asarray(image.getchannel("A")) > 8
     box = Image.fromarray(visible).getbbox()
     if box is None:
         return None
-    image = premultiply(image.crop(box))
+    image = image.crop(box).convert("RGBa")  # premultiplied, and resized as such; Pillow would multiply RGBA once more
     longer = max(image.size)
     if longer > MAX_ELONGATION * min(image.size):
         return None
     scale = FILL * side / longer
     width, height = (max(1, round(length * scale)) for length in image.size)
-    square = Image.new("RGBA", (side, side), (0, 0, 0, 0))
-    corner = ((side - width) // 2, (side - height) // 2)
-    square.paste(image.resize((width, height), Image.Resampling.LANCZOS), corner)
-    return np.asarray(square)
+    square = np.zeros((side, side, 4), np.uint8)
+    left, top = (side - width) // 2, (side - height) // 2
+    pixels = np.array(image.resize((width, height), Image.Resampling.LANCZOS))
+    pixels[..., :3] = np.minimum(pixels[..., :3], pixels[..., 3:])  # the filter swings past it at edges
+    square[top : top + height, left : left + width] = pixels
+    return square
 
 
 def rasterise_job(job: Job) -> np.ndarray | None:
