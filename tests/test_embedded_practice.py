@@ -13,15 +13,17 @@ pytest.importorskip("diffusers")
 pytest.importorskip("cv2")
 
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny  # noqa: E402
+from diffusers.models.controlnets.controlnet import ControlNetModel  # noqa: E402
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel  # noqa: E402
 
 from tools.embedded import adopt as adopt_module  # noqa: E402
 from tools.embedded import trainer as trainer_module  # noqa: E402
 from tools.embedded import unet as unet_module  # noqa: E402
 from tools.embedded.adopt import adopt_model  # noqa: E402
-from tools.embedded.paths import MODEL  # noqa: E402
+from tools.embedded.control import build_controlnet  # noqa: E402
+from tools.embedded.paths import CONTROLNET, MODEL  # noqa: E402
 from tools.embedded.practice import LEAST, MOST, measure_errors, weigh_errors  # noqa: E402
-from tools.embedded.trainer import Progress, Recipe, Run, Trainer  # noqa: E402
+from tools.embedded.trainer import Progress, Recipe, Run, Trainer, load_averaged_weights  # noqa: E402
 from tools.embedded.unet import (  # noqa: E402
     Dataset,
     compute_alphas,
@@ -42,6 +44,10 @@ def test_a_state_that_was_lost_begins_with_the_model_that_ships(
     unet, progress = load_averaged_unet()
     shipped = UNet2DConditionModel.from_pretrained(MODEL / "unet")
     assert progress == Progress()
+    control = build_controlnet()
+    assert load_averaged_weights(control, "control") == Progress()
+    shipped_control = ControlNetModel.from_pretrained(CONTROLNET).float()
+    assert all(torch.equal(value, control.state_dict()[name]) for name, value in shipped_control.state_dict().items())
     assert all(torch.equal(value, unet.state_dict()[name]) for name, value in shipped.float().state_dict().items())
     image = torch.rand(1, 3, 32, 32) * 2 - 1
     with torch.no_grad():
