@@ -20,7 +20,7 @@ from studio.core.task import Task
 from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
 from studio.engine.metadata.embed import EmbeddedMetadata, encode_image, read_metadata
-from studio.engine.storage.marker_policy import MARKER_KEPT_NOTE, NO_MARKER_NOTE
+from studio.engine.storage.marker_policy import MARKER_KEPT_NOTICE, NO_MARKER_NOTICE
 from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
 
@@ -145,12 +145,12 @@ def test_a_result_that_is_worked_on_again_keeps_what_it_is(engine: Engine) -> No
 def test_a_file_that_hides_its_making_says_so_to_its_user(engine: Engine, tmp_path: Path) -> None:
     bare = OutputOptions(keep=MetadataPolicy.NOTHING)
     drawn = made(engine, GenerationRequest(prompt="an apple", seed=1, file=bare))
-    assert (written(drawn), NO_MARKER_NOTE in drawn.notes) == ("", True)
+    assert (written(drawn), NO_MARKER_NOTICE in drawn.notes) == ("", True)
     photo = made(engine, RESIZED.replace(source=engine.keep_image(camera_jpeg(), LOCAL_USER).hash, file=bare))
-    assert NO_MARKER_NOTE not in photo.notes
+    assert NO_MARKER_NOTICE not in photo.notes
     strict = open_engine(tmp_path / "strict", FakeBackend(FAKE_MODEL), marking="always")
     kept = made(strict, GenerationRequest(prompt="an apple", seed=1, file=bare))
-    assert (written(kept), MARKER_KEPT_NOTE in kept.notes) == (GENERATED, True)
+    assert (written(kept), MARKER_KEPT_NOTICE in kept.notes) == (GENERATED, True)
     assert read_metadata(kept.path).recipe is None
     strict.close(drain=1)
 

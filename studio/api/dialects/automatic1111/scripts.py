@@ -31,6 +31,14 @@ SIMPLE_OUTPAINTING = "poor man's outpainting"
 IMG2IMG_SCRIPTS = (LOOPBACK, OUTPAINTING, SIMPLE_OUTPAINTING, *TXT2IMG_SCRIPTS, SD_UPSCALE)
 _MAX_MATRIX_PARTS = 6  # parts of a prompt, of which every combination is made
 _NOTHING = "Nothing"
+_LEFT_OUT: dict[str, Any] = {  # where a script makes another task of an Img2Img request
+    "width": None,
+    "height": None,
+    "mask": None,
+    "enlarge": False,
+    "enlarged_size": "",
+    "compose": False,
+}
 
 # The axes in AUTOMATIC1111's order, by which a number names them, and what they are called here. "" has no counterpart.
 _AXES: tuple[tuple[str, str, str], ...] = (  # (its label, ours, "txt2img" or "img2img" where only that has it)
@@ -241,7 +249,7 @@ def _plan_upscale(request: GenerationRequest, arguments: Sequence[Any], upscaler
         base=base,
         overlap=min(max(int(overlap), 0), 512) if has_overlap else None,
     )
-    drawn = request.replace(task=Task.UPSCALE, width=None, height=None, strength=None, mask=None, upscale=upscale)
+    drawn = request.replace(task=Task.UPSCALE, strength=None, upscale=upscale, **_LEFT_OUT)
     return ScriptPlan(requests=(drawn,))
 
 
@@ -254,7 +262,7 @@ def _plan_outpainting(request: GenerationRequest, arguments: Sequence[Any], *, p
     width = max(8, int(pixels) // 8 * 8)
     margins: dict[str, Any] = {own: width for name, own in _SIDES.items() if name in wanted}
     outpaint = Outpaint(**margins)
-    drawn = request.replace(task=Task.OUTPAINT, width=None, height=None, mask=None, outpaint=outpaint)
+    drawn = request.replace(task=Task.OUTPAINT, outpaint=outpaint, **_LEFT_OUT)
     return ScriptPlan(requests=(drawn,))
 
 
