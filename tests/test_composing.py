@@ -340,12 +340,12 @@ def test_each_thing_of_a_composed_image_is_redrawn_in_its_place(tmp_path: Path, 
 
         near = redraw("a red apple and a blue car", strength=0.2)
         assert near.size == source.size
-        assert np.abs(np.asarray(near, float) - np.asarray(source, float)).mean() < 10
+        assert np.abs(np.asarray(near, float) - np.asarray(source, float)).mean() < 5
         swapped = redraw("a blue car and a red apple", strength=0.9)
         assert ctx.notices[-1] == ("Redrawn thing by thing: a blue car; a red apple.")
         left, right = swapped.crop((0, 0, 128, 256)), swapped.crop((128, 0, 256, 256))
         assert count_colour(left, BLUE) > 400 > count_colour(right, BLUE)
-        assert count_colour(right, RED) > 400 > count_colour(left, RED)
+        assert count_colour(right, RED) > max(400, 5 * count_colour(left, RED))  # a large apple reaches over the middle
         if place:  # the place stays
             assert np.abs(np.asarray(swapped, float)[:4] - np.asarray(source, float)[:4]).max() < 2
         one = redraw("a blue car", strength=0.5)

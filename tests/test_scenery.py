@@ -13,7 +13,7 @@ from studio.core.infotext import format_infotext, parse_infotext
 from studio.core.model import Model, Sampling
 from studio.core.request import GenerationRequest
 from studio.pipelines.catalog.model_folders import read_vocabulary
-from studio.pipelines.run.scene_layout import Placement, place_by_nature, put_into_place
+from studio.pipelines.run.scene_layout import Placement, place_by_nature, put_into_place, take_out_of_place
 from studio.pipelines.run.scenery import choose_scenery, paint_scenery
 from studio.pipelines.run.thing_cutouts import cut_out
 from studio.prompting.scene import Scene, Thing, read_scene
@@ -154,6 +154,22 @@ def test_a_standing_thing_throws_a_shadow_and_a_flying_one_none() -> None:
     )
     assert (standing[feet - 2 :] < bare[feet - 2 :] - 5).any()
     assert (flying[feet - 2 :] == bare[feet - 2 :]).all()
+
+
+@pytest.mark.parametrize("footing", [Footing.STANDS, Footing.SWIMS, Footing.FLIES])
+def test_things_taken_out_of_a_place_are_where_the_model_put_them(footing: Footing) -> None:
+    """A thing that stood below its middle, as on the grass, was redrawn badly at low strengths."""
+    scene = read("a blue car and a red apple on grass")
+    scenery, placement = choose_scenery(scene), place_by_nature(scene, 256, 256)
+    assert scenery is not None
+    placement = dataclasses.replace(placement, footings=(footing,) * 2)
+    whole = put_into_place([make_disc(RED, WHITE)] * 2, placement, scenery, (256, 256), 1)
+    for square, spot in zip(take_out_of_place(whole, placement, scenery, 1), placement.spots, strict=True):
+        assert square.size == (spot.side, spot.side)
+        seen = np.flatnonzero((np.asarray(square, float)[..., 1] < 128).any(axis=1))
+        above, below = seen[0], spot.side - 1 - seen[-1]
+        assert abs(above - below) <= 2, (above, below)
+        assert below > 0.05 * spot.side
 
 
 def cut(placement: Placement, count: int, footing: Footing) -> Placement:

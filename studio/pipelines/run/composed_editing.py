@@ -31,8 +31,9 @@ from studio.pipelines.run.scene_layout import (
     put_into_place,
     put_together,
     take_apart,
+    take_out_of_place,
 )
-from studio.pipelines.run.scenery import choose_scenery, paint_scenery
+from studio.pipelines.run.scenery import choose_scenery
 from studio.pipelines.run.source_images import flatten_alpha
 from studio.pipelines.upscale import upscale_request
 from studio.prompting.networks import move_tags_to_loras
@@ -123,9 +124,8 @@ def _plan_in_place(
     """As `_plan_on_ground` in a place: that of the scene that is drawn, or else as before."""
     stood, scenery = place_by_nature(before, *source.size), choose_scenery(before)
     assert scenery is not None
-    background = paint_scenery(scenery, source.size, stood.horizon, seed)
     placement, behind = place_others(place_by_nature(before, *size), scene), choose_scenery(scene) or scenery
     return (
-        take_apart(source, stood.spots, background),
+        take_out_of_place(source, stood, scenery, seed),
         lambda images: put_into_place(images, placement, behind, size, seed),
     )

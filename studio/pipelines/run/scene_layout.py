@@ -33,6 +33,7 @@ _SINK = 0.62  # of the room above and below them that is above
 _FAR_UP = 0.75  # times as large as they are: what hangs in the air above other things
 _HORIZON, _HIGHEST, _LOWEST = 0.4, 0.3, 0.72  # above their feet, in sides of the farthest; from the top, in heights
 _BELOW_FLIERS = 0.86  # the horizon where all things are high up, from the top, in heights
+_SEEN = 231  # of 255: what is darker in an image of white is part of a thing
 _FOOT = 0.95  # of the side of its square: where the foot of a thing stands
 
 
@@ -91,16 +92,23 @@ def place_by_nature(scene: Scene, width: int, height: int) -> Placement:
     return Placement(tuple(spots[number] for number in range(len(names))), footings, openings, round(horizon))
 
 
-def take_apart(
-    image: Image.Image, spots: Sequence[Spot], background: np.ndarray | None = None
-) -> tuple[Image.Image, ...]:
-    """The squares of an RGB image at `spots`. With `background`, the pixels (height, width, 3) of the place in which
-    the things stand, on white instead, without the shadows below them."""
-    if background is None:
-        return tuple(image.crop((spot.left, spot.top, spot.left + spot.side, spot.top + spot.side)) for spot in spots)
+def take_apart(image: Image.Image, spots: Sequence[Spot]) -> tuple[Image.Image, ...]:
+    """The squares of an RGB image at `spots`."""
+    return tuple(image.crop((spot.left, spot.top, spot.left + spot.side, spot.top + spot.side)) for spot in spots)
+
+
+def take_out_of_place(image: Image.Image, placement: Placement, scenery: Scenery, seed: int) -> tuple[Image.Image, ...]:
+    """The squares of the things in an RGB image that `put_into_place` made with these values, on white without the
+    place and the shadows. What was moved onto its foot is in the middle again, where the model puts it: low strengths
+    cannot mend a thing that stands elsewhere than it expects."""
+    background = paint_scenery(scenery, image.size, placement.horizon, seed)
     alone = Image.new("RGB", image.size, "white")
     alone.paste(image, mask=find_changed(image, background))
-    return take_apart(alone, spots)
+    squares = take_apart(alone, placement.spots)
+    return tuple(
+        _take_off_foot(alone, spot) if _stands_on(scenery, footing) else square
+        for square, spot, footing in zip(squares, placement.spots, placement.footings, strict=True)
+    )
 
 
 def place_others(placement: Placement, scene: Scene) -> Placement:
@@ -143,13 +151,18 @@ def put_into_place(
     kinds = zip(placement.footings, placement.openings, strict=True)
     for image, spot, (footing, is_open) in zip(images, placement.spots, kinds, strict=True):
         cutout = cut_out(image, spot.side, has_openings=is_open)
-        if scenery.ground is None or footing not in (Footing.STANDS, Footing.SWIMS):
+        if not _stands_on(scenery, footing):
             put_on(whole, cutout, spot.left, spot.top)
         elif scenery.is_water:
             put_on(whole, sink(cutout), spot.left, _find_top(cutout, spot))
         else:
             _put_on_ground(whole, cutout, spot)
     return Image.fromarray(np.clip(whole, 0, 255).round().astype(np.uint8))
+
+
+def _stands_on(scenery: Scenery, footing: Footing) -> bool:
+    """Whether a thing is moved down onto its foot, on the ground or in the water."""
+    return scenery.ground is not None and footing in (Footing.STANDS, Footing.SWIMS)
 
 
 def _put_on_ground(whole: np.ndarray, cutout: Cutout, spot: Spot) -> None:
@@ -162,6 +175,21 @@ def _put_on_ground(whole: np.ndarray, cutout: Cutout, spot: Spot) -> None:
 def _find_top(cutout: Cutout, spot: Spot) -> int:
     """How high the square of a cutout begins, so that its foot stands where that of each thing does."""
     return spot.top + round(_FOOT * spot.side) - cutout.box[3]
+
+
+def _take_off_foot(alone: Image.Image, spot: Spot) -> Image.Image:
+    """The thing that stands at `spot` in an image of white, in the middle between top and bottom of its square. A thing
+    as high as that reaches out of it, by what its foot was moved."""
+    import numpy as np
+
+    above = spot.side - round(_FOOT * spot.side)
+    square = Image.new("RGB", (spot.side, spot.side + above), "white")
+    square.paste(alone, (-spot.left, above - spot.top))
+    rows = np.flatnonzero((np.asarray(square.convert("L")) < _SEEN).any(axis=1))
+    middle = (rows[0] + rows[-1] + 1) / 2 if len(rows) else above + spot.side / 2
+    centred = Image.new("RGB", (spot.side, spot.side), "white")
+    centred.paste(square, (0, round(spot.side / 2 - middle)))
+    return centred
 
 
 def _all_fly(numbers: Sequence[int], footings: Sequence[Footing]) -> bool:
