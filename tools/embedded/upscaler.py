@@ -28,7 +28,8 @@ UPSCALER = MODEL / "upscaler" / "model.safetensors"
 STATE_FILE = PAIRS / "upscaler.pt"
 SCALE = 4
 RATE, JUDGE_RATE = 2e-4, 5e-4
-PIXEL_STEPS = 3000
+PIXEL_STEPS, JUDGE_STEPS = 3000, 400
+"""Steps that learn pixels alone: from Real-ESRGAN's weights; from those that ship, without their discriminators yet."""
 SAVE_SECONDS = 120
 CONVOLUTIONS, WIDTH = 16, 64
 ADVERSARIAL_SHARE = 0.6
@@ -107,14 +108,15 @@ class UpscalerTrainer:
     """The network, its running average, and a discriminator for each style; `step` counts over all calls."""
 
     def __init__(self) -> None:
-        self.network = load_upscaler(START).to(memory_format=torch.channels_last)
+        goes_on = UPSCALER.exists()
+        self.network = load_upscaler(UPSCALER if goes_on else START).to(memory_format=torch.channels_last)
         self.judges = {style: Discriminator().to(memory_format=torch.channels_last) for style in SIDES}
         self.optimizer = torch.optim.AdamW(self.network.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0)
         self.opponents = {
             style: torch.optim.AdamW(judge.parameters(), JUDGE_RATE, betas=(0.5, 0.99), weight_decay=0)
             for style, judge in self.judges.items()
         }
-        self.ema, self.step = Ema(self.network, 0.995), 0
+        self.ema, self.step = Ema(self.network, 0.995), PIXEL_STEPS - JUDGE_STEPS if goes_on else 0
         if STATE_FILE.exists():
             self.load()
 
@@ -169,8 +171,8 @@ class UpscalerTrainer:
 def train_upscaler(minutes: float) -> None:
     """Train for the given minutes and write models/embedded/upscaler/model.safetensors in half precision.
 
-    The first call makes the pairs, begins with realesr-animevideov3 and learns pixels alone; later ones go on from
-    .train/upscaler.
+    The first call makes the pairs and begins with the weights that ship, or where there are none with
+    realesr-animevideov3; later ones go on from .train/upscaler.
     """
     make_pairs()
     trainer, styles = UpscalerTrainer(), {style: load_pairs(style) for style in SIDES}

@@ -1,4 +1,5 @@
-"""Pairs for the stage "upscaler": drawings after a pass through the autoencoder, and the drawings themselves."""
+"""Pairs for the stage "upscaler": drawings after a pass through the autoencoder, some of them also redrawn by the UNet,
+and the drawings themselves."""
 
 from __future__ import annotations
 
@@ -10,11 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
 from PIL import Image
 
-from .colours import PALETTE, WHITE, composite, recolour
+from .cache import render_view
+from .captions import View, build_caption, filter_uncoloured
+from .colours import PALETTE
+from .concepts import load_concepts
 from .paths import IMAGE_SIZE, MODEL, STATE
 from .render import fit_drawing, list_bitmap_jobs, list_vector_jobs
+from .sampling import GUIDANCE, STEPS
 from .vae import HELD_OUT, to_tensor
 
 PAIRS = STATE / "upscaler"
@@ -25,7 +31,12 @@ VIEWS = {"3d": 3, "flat": 2}
 """How many views of each drawing are kept."""
 LATENT_NOISE = 0.12
 """Most noise, in deviations of the latents, that is added before decoding: the UNet's latents are not exact either."""
-PATCH, BATCH = 40, 6
+REDRAWN = (0.25, 0.55)
+"""Strengths at which the UNet redraws every other view that it has a caption for: it stains flat areas as the
+autoencoder alone does not."""
+ASTRAY = 12.0
+"""Mean difference, 0..255, of a redrawn view from the drawing from which on it shows something else."""
+PATCH, BATCH, DECODED = 40, 6, 16
 
 
 @dataclass(frozen=True)
@@ -49,31 +60,71 @@ def render_large(source: str, side: int) -> np.ndarray | None:
     return fit_drawing(image.convert("RGBA"), side)
 
 
-def render_view(drawing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the drawing as RGB uint8, on white or a colour, recoloured or mirrored at random."""
+def choose_view(style: str, rng: np.random.Generator) -> View:
+    """Return a view on white or a colour, recoloured or mirrored at random."""
     words = list(PALETTE)
-    if rng.random() < 0.4:
-        drawing = recolour(drawing, words[rng.integers(len(words))])
-    ground = WHITE
-    if rng.random() < 0.35:
-        ground = np.clip(np.array(PALETTE[words[rng.integers(len(words))]]) + rng.normal(0, 10, 3), 0, 255)
-    shown = composite(drawing, ground).round().clip(0, 255).astype(np.uint8)
-    return shown[:, ::-1] if rng.random() < 0.5 else shown
+    colour = words[rng.integers(len(words))] if rng.random() < 0.4 else None
+    ground = words[rng.integers(len(words))] if rng.random() < 0.35 else None
+    return View(style, colour, ground, mirrored=rng.random() < 0.5)
+
+
+def find_names() -> dict[str, tuple[str, ...]]:
+    """Return the names of what the UNet learnt, by label."""
+    return {concept.label: concept.names for concept in load_concepts() if not concept.held_out}
+
+
+def describe_view(names: tuple[str, ...], view: View) -> str | None:
+    """Return a caption that the UNet learnt for such a view; None where there is none."""
+    usable = filter_uncoloured(names) if view.colour else names
+    return build_caption(usable[0], view) if usable else None
+
+
+def reduce_images(images: np.ndarray) -> torch.Tensor:
+    """Reduce images uint8 [N, S, S, 3] to a tensor -1..1, [N, 3, 128, 128]."""
+    small = [Image.fromarray(image).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS) for image in images]
+    return to_tensor(np.stack([np.asarray(image) for image in small]))
 
 
 @torch.no_grad()
 def decode_small(vae: AutoencoderTiny, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return images uint8 [N, S, S, 3] reduced to 128 px and sent through the autoencoder, uint8 [N, 128, 128, 3]."""
-    small = [Image.fromarray(image).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS) for image in images]
-    latents = vae.encoder(to_tensor(np.stack([np.asarray(image) for image in small])))
+    latents = vae.encoder(reduce_images(images))
     noise = torch.from_numpy(rng.normal(size=latents.shape)).float()
     strength = torch.from_numpy(rng.uniform(0, LATENT_NOISE, len(images))).float()[:, None, None, None]
     decoded = vae.decoder(latents + noise * strength).clamp(-1, 1)
     return ((decoded + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
+def load_pipeline() -> StableDiffusionImg2ImgPipeline:
+    """Return the model that ships, for redrawing."""
+    pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(MODEL).to(torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def redraw_small(
+    pipeline: StableDiffusionImg2ImgPipeline, images: np.ndarray, captions: list[str], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (images uint8 [N, S, S, 3] reduced to 128 px and redrawn by their captions, uint8 [N, 128, 128, 3]; which
+    of them still show the same, bool [N])."""
+    small = (reduce_images(images) + 1) / 2
+    made = pipeline(
+        captions,
+        image=small,
+        strength=float(rng.uniform(*REDRAWN)),
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        generator=torch.Generator().manual_seed(int(rng.integers(2**31))),
+        output_type="np",
+    )
+    redrawn = np.asarray(made.images)  # pyright: ignore[reportAttributeAccessIssue] - a tuple only where asked for
+    same = np.abs(redrawn - small.permute(0, 2, 3, 1).numpy()).mean((1, 2, 3)) * 255 < ASTRAY
+    return (redrawn * 255).round().astype(np.uint8), same
+
+
 def render_targets(style: str) -> list[str]:
-    """Write .train/upscaler/STYLE-targets.npy, the views of the held-out drawings last; returns their labels."""
+    """Write .train/upscaler/STYLE-targets.npy, the views of the held-out drawings last, and STYLE-captions.json, a
+    caption or none for each; returns the labels of the held-out."""
     bitmaps = style == "3d"
     jobs = list_bitmap_jobs() if bitmaps else list_vector_jobs("iconify-json-fluent-emoji-flat", style)
     side, rng, held = SIDES[style], np.random.default_rng(11), HELD_OUT // len(SIDES)
@@ -81,18 +132,40 @@ def render_targets(style: str) -> list[str]:
     order = rng.permutation(len(known))
     chosen = [number for number in order[held:] for _ in range(VIEWS[style])] + list(order[:held])
     targets = np.lib.format.open_memmap(PAIRS / f"{style}-targets.npy", "w+", np.uint8, (len(chosen), side, side, 3))
+    names, captions = find_names(), list[str | None]()
     for place, number in enumerate(chosen):
-        targets[place] = render_view(known[number][1], rng)
+        label, drawing = known[number]
+        view = choose_view(style, rng)
+        targets[place] = render_view(drawing, view, rng).round().clip(0, 255)
+        captions.append(describe_view(names[label], view) if label in names else None)
     targets.flush()
+    (PAIRS / f"{style}-captions.json").write_text(json.dumps(captions), encoding="utf-8")
     print(f"{style}: {len(chosen)} targets of {len(known)} drawings", flush=True)
     return [known[number][0] for number in order[:held]]
 
 
 def decode_inputs(style: str, vae: AutoencoderTiny) -> None:
-    """Write .train/upscaler/STYLE-inputs.npy: the targets as the autoencoder leaves them."""
+    """Write .train/upscaler/STYLE-inputs.npy: the targets as the autoencoder leaves them, or redrawn."""
     targets, rng = np.load(PAIRS / f"{style}-targets.npy", mmap_mode="r"), np.random.default_rng(12)
-    parts = [decode_small(vae, targets[begin : begin + 16], rng) for begin in range(0, len(targets), 16)]
-    np.save(PAIRS / f"{style}-inputs.npy", np.concatenate(parts))
+    parts = [decode_small(vae, targets[begin : begin + DECODED], rng) for begin in range(0, len(targets), DECODED)]
+    inputs = np.concatenate(parts)
+    redraw_inputs(style, targets, inputs)
+    np.save(PAIRS / f"{style}-inputs.npy", inputs)
+
+
+def redraw_inputs(style: str, targets: np.ndarray, inputs: np.ndarray) -> None:
+    """Put what the model that ships makes of every other view that has a caption in the place of its input; not of
+    those that are held out, whose measures stay those of the autoencoder."""
+    captions = json.loads((PAIRS / f"{style}-captions.json").read_text(encoding="utf-8"))
+    trained = captions[: len(captions) - HELD_OUT // len(SIDES)]
+    numbers = [number for number, caption in enumerate(trained) if caption][::2]
+    pipeline, rng, count = load_pipeline(), np.random.default_rng(13), 0
+    for begin in range(0, len(numbers), DECODED):
+        part = numbers[begin : begin + DECODED]
+        made, same = redraw_small(pipeline, targets[part], [captions[number] for number in part], rng)
+        inputs[np.array(part)[same]] = made[same]
+        count += int(same.sum())
+    print(f"{style}: {count} of {len(numbers)} redrawn views show the same and are learnt from", flush=True)
 
 
 def make_pairs() -> None:
