@@ -6,8 +6,6 @@ import dataclasses
 import datetime
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +37,7 @@ from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
 from studio.finishing.hidden_text import hide_text, read_hidden
 from studio.library.database import Database
+from studio.library.process_folders import ProcessFolder
 from studio.pipelines.catalog.bundled_upscaler import unpack_upscalers
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub
@@ -176,11 +175,12 @@ def collect_replica_settings(settings: Settings) -> dict[str, Any]:
 def start_replica(values: Mapping[str, Any]) -> ReplicaStudio:
     """A studio without page, with the settings `values`, which the environment of its machine overrides. What it writes
     lies in a temporary folder."""
-    folder = Path(tempfile.mkdtemp(prefix="easel-replica-"))
+    own = ProcessFolder("easel-replica-")
+    folder = own.path
     config = folder / "config.json"
     config.write_text(json.dumps(dict(values)))
-    own = {"outputs_dir": folder / "outputs", "logs_dir": folder / "logs", "cluster": "", "import_folders": ""}
-    store = SettingsStore.load(config, os.environ, own)
+    flags = {"outputs_dir": folder / "outputs", "logs_dir": folder / "logs", "cluster": "", "import_folders": ""}
+    store = SettingsStore.load(config, os.environ, flags)
     if store.current.keep_memory:
         keep_freed_memory()
     studio = build_studio(store)
@@ -188,7 +188,7 @@ def start_replica(values: Mapping[str, Any]) -> ReplicaStudio:
 
     def close() -> None:
         studio.engine.close(drain=0.0)
-        shutil.rmtree(folder, ignore_errors=True)
+        own.remove()
 
     return ReplicaStudio(build_replica(studio), store.current, close)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import shutil
-import tempfile
 import threading
 from pathlib import Path
 
 from PIL import Image
 
 from studio.core.annotate import flatten_on_white
+from studio.library.process_folders import ProcessFolder
 
 _KEPT_PER_JOB = 2  # the reader of the last snapshot may still be opening the one before
 _KEPT_JOBS = 8
@@ -21,7 +20,8 @@ class Previews:
     """Keeps the latest previews of the latest jobs; `folder` can be read by this user only."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="easel-previews-"))
+        self._own = ProcessFolder("easel-previews-")
+        self.folder = self._own.path
         self._lock = threading.Lock()
         self._files: collections.OrderedDict[str, collections.deque[Path]] = collections.OrderedDict()
         self._count = 0
@@ -43,7 +43,7 @@ class Previews:
 
     def close(self) -> None:
         """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._own.remove()
 
     def _keep(self, job_id: str, path: Path) -> None:
         with self._lock:
