@@ -31,7 +31,7 @@ from studio.tabs.common.languages import (
 from studio.tabs.common.message_texts import MAX_CHARS, MessageTexts
 from studio.tabs.common.result_panel import format_status
 from studio.tabs.common.translated_page import translate_html
-from tools.message_templates import STATUS_LINES, list_messages
+from tools.message_templates import GAP_WORDS, STATUS_LINES, list_messages
 
 CODES = tuple(code for code in LANGUAGES if code != ENGLISH)
 COVERED = 0.95  # of all messages, in every language
@@ -45,6 +45,11 @@ MESSAGES_DE = {
     "Step {1} of {2}": "Schritt {1} von {2}",
     "about {1} s left": "noch etwa {1} s",
     "Use {1}": "Nimm {1}",
+    "There is no {1} {2}.": "{1} {2} gibt es nicht.",
+    "Not composed, because of: {1}.": "Nicht zusammengesetzt, wegen: {1}.",
+    "hires pass": "Hires-Durchgang",
+    "tiling": "Kachelbarkeit",
+    "upscaler": "Upscaler",
 }
 GERMAN = Catalog({"Steps": "Schritte"}, MESSAGES_DE)
 
@@ -75,6 +80,39 @@ def test_what_stands_in_gaps_comes_into_the_other_language() -> None:
 def test_names_of_fields_in_gaps_are_looked_up_and_quoted_names_are_not() -> None:
     assert say("Steps is out of range.") == "Schritte ist außerhalb des Bereichs."
     assert say("There is no LoRA “Steps”.") == "Es gibt kein LoRA „Steps“."
+
+
+def test_words_of_the_code_in_gaps_are_looked_up_one_by_one() -> None:
+    assert say("There is no upscaler tiling, steps.") == "Upscaler tiling, steps gibt es nicht."
+    assert say("Not composed, because of: tiling.") == "Nicht zusammengesetzt, wegen: Kachelbarkeit."
+    assert say("Not composed, because of: hires pass, tiling.") == (
+        "Nicht zusammengesetzt, wegen: Hires-Durchgang, Kachelbarkeit."
+    )
+    assert say("Not composed, because of: tiling, a cat.") == "Nicht zusammengesetzt, wegen: tiling, a cat."
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_language_has_every_word_that_the_code_fills_into_gaps(code: str) -> None:
+    assert set(GAP_WORDS) - read_messages(code).keys() == set()
+
+
+@pytest.mark.parametrize(
+    ("english", "german"),
+    [
+        (
+            "Not composed of single things, because of: reference image, hires pass.",
+            "Nicht aus einzelnen Dingen zusammengesetzt, wegen: Referenzbild, Hires-Durchgang.",
+        ),
+        ("SANA does not support token merging.", "SANA unterstützt Zusammenfassen von Tokens nicht."),
+        ("Pick another face restorer.", "Wählen Sie ein anderes: Gesichtsrestaurierer."),
+        ("There is not enough graphics memory for this image.", "Für dieses Bild ist nicht genug da: Grafikspeicher."),
+        ("Too many areas; the limit is 8.", "Zu viele Bereiche; die Grenze ist 8."),
+        ("This token may not make images.", "Dieses Token darf nicht: Bilder machen."),
+    ],
+)
+def test_messages_with_words_of_the_code_are_wholly_german(languages: Languages, english: str, german: str) -> None:
+    with use_texts(languages.get_texts("de")):
+        assert translate_message(english) == german
 
 
 def test_lines_and_sentences_are_looked_up_part_by_part() -> None:

@@ -13,6 +13,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from studio.core.feature import Feature
+from studio.core.rights import ACTIONS
+from studio.core.weights import WeightKind
 from studio.tabs.common.languages import read_messages
 
 STUDIO = Path(__file__).parent.parent / "studio"
@@ -63,6 +66,16 @@ COST_LINES = (
     "Price unknown until billed, about {1} s an image.",
 )
 """The line below Generate (cost_line.format_estimate)."""
+GAP_WORDS = (
+    *(feature.label for feature in Feature),
+    *(kind.value for kind in WeightKind if kind is not WeightKind.UNKNOWN),
+    *ACTIONS.values(),
+    *("control units", "detailers", "areas"),  # in “Too many …”
+    *("size", "hires size", "detailer size"),  # in “… is not a multiple of …”
+    *("day", "month"),  # of a budget
+    "graphics memory",
+)
+"""Words that the code fills into the gaps of messages."""
 _ROOT = "StudioError"
 _FUNCTIONS = {  # which of their arguments are shown
     "NoticeEvent": slice(1),
@@ -105,6 +118,7 @@ def list_messages(folder: Path = STUDIO) -> dict[str, set[str]]:
     errors = _list_error_names(trees.values())
     found: dict[str, set[str]] = {text: {"tabs/common/result_panel.py"} for text in STATUS_LINES}
     found |= {text: {"tabs/common/cost_line.py"} for text in COST_LINES}
+    found |= {text: {"core"} for text in GAP_WORDS}
     for path, tree in trees.items():
         for text in _list_tree_messages(tree, errors):
             found.setdefault(text, set()).add(path)

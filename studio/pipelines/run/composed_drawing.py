@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from studio.core.feature import Feature
 from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
@@ -143,13 +144,13 @@ def _plan_joining(
 def name_other_plans(request: GenerationRequest) -> list[str]:
     """What else arranges the image or works on it as a whole, in words."""
     plans = {
-        "ControlNet": request.control,
-        "reference images": request.references,
-        "regional prompts": request.regions,
-        "hires pass": request.hires,
-        "tiling": request.tiling,
+        Feature.CONTROL: request.control,
+        Feature.REFERENCE: request.references,
+        Feature.REGIONS: request.regions,
+        Feature.HIRES: request.hires,
+        Feature.TILING: request.tiling,
     }
-    return [name for name, value in plans.items() if value]
+    return [feature.label for feature, value in plans.items() if value]
 
 
 def _list_prompts(scene: Scene, request: GenerationRequest) -> list[str]:

@@ -2,7 +2,8 @@
 already in them.
 
 A catalog of messages is a JSON file in studio/tabs/languages/messages/. A key is a message as the code has it, with
-{1}, {2} … for what stands in its gaps, and its value what is shown instead, with the same gaps in any order.
+{1}, {2} … for what stands in its gaps, and its value what is shown instead, with the same gaps in any order. Words that
+the code fills into gaps, such as kinds of files, are keys too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ _GAP = re.compile(r"\{(\d+)\}")
 _VALUE = "((?:(?! · ).)+?)"  # what stands in a gap: not the next part of a line
 _QUOTED = {"“": "”", "'": "'", "„": "“"}
 _BETWEEN = (re.compile(r"( · )"), re.compile(r"(?<=[.!?])( )(?=[A-ZÄÖÜ“\d])"))  # parts of a line, sentences
+_COMMA = ", "  # between words in one gap
 _CACHED = 512
 
 
@@ -55,8 +57,15 @@ class MessageTexts:
         for template in (*self._starts.get(text[0], ()), *self._starts.get("", ())):
             found = template.pattern.fullmatch(text)
             if found is not None:
-                return template.fill(found, self._translate_name)
+                return template.fill(found, self._translate_value)
         return None
+
+    def _translate_value(self, value: str) -> str:
+        """What stands in a gap: the name of a field, a word of the code, or several of them."""
+        words = value.split(_COMMA)
+        if all(word in self._whole for word in words):
+            return _COMMA.join(self._whole[word] for word in words)
+        return self._translate_name(value)
 
 
 class _Template:
@@ -75,8 +84,8 @@ class _Template:
             if after and _QUOTED.get(before[-1:]) == after[0]
         }
 
-    def fill(self, found: re.Match[str], translate_name: Callable[[str], str]) -> str:
+    def fill(self, found: re.Match[str], translate_value: Callable[[str], str]) -> str:
         """What is shown, with what stood in the gaps."""
         values = dict(zip(self._gaps, found.groups(), strict=True))
-        named = {gap: value if gap in self._quoted else translate_name(value) for gap, value in values.items()}
+        named = {gap: value if gap in self._quoted else translate_value(value) for gap, value in values.items()}
         return _GAP.sub(lambda gap: named.get(gap[1], gap[0]), self._shown)
