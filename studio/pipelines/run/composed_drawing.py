@@ -3,7 +3,6 @@ the model was trained at, and all are put together on one ground."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from studio.core.feature import Feature
-from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.pipelines.catalog.model_folders import read_vocabulary
-from studio.pipelines.run.diffusion import Progress
+from studio.pipelines.run.composed_run import ComposedRun
 from studio.pipelines.run.prepared_run import PassRunner
 from studio.pipelines.run.run_plan import Resources
 from studio.pipelines.run.scene_layout import place_by_nature, place_things, put_into_place, put_together
@@ -28,46 +26,29 @@ from studio.prompting.scene import Scene, names_anything, read_scene
 if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
 
-_STRIDE = 1_000_003  # between the seeds of the things of one image, far from those of the next images
-_SEEDS = 2**64
 _SHOWN = 60  # characters of a thing's prompt in a notice
 
 
-class ComposedDrawing:
-    """A planned request for images of several things; `draw` may be called again with fewer seeds."""
-
-    is_sequential = False
+class ComposedDrawing(ComposedRun):
+    """A planned request for images of several things."""
 
     def __init__(self, resources: Resources, request: GenerationRequest, runs: PassRunner, scene: Scene) -> None:
         """Raises what planning one of the things raises, before anything is loaded."""
         model = resources.model(request.model)
-        self._size = model.get_result_size(request)
+        size = model.get_result_size(request)
         if request.enlarge:
-            upscale_request.check_output_size(self._size, runs.ctx)
+            upscale_request.check_output_size(size, runs.ctx)
         width, height = model.sizes.liked[0]
         one = request.replace(width=width, height=height, aspect=None, seed_resize="", enlarged_size="")
         prompts = _list_prompts(scene, request)
-        self._things = [Drawing(resources, one.replace(prompt=prompt), runs) for prompt in prompts]
-        self._join = _plan_joining(scene, self._size, in_place=request.scenery)
+        things = [Drawing(resources, one.replace(prompt=prompt), runs) for prompt in prompts]
+        super().__init__(things, _plan_joining(scene, size, in_place=request.scenery))
         listed = describe_prompts(prompts)
         runs.ctx.add_notice(
             f"Composed of a place and one thing: {listed}."
             if len(prompts) == 1
             else f"Composed of {len(prompts)} things: {listed}."
         )
-
-    @property
-    def steps(self) -> int:
-        """Steps of one `draw`."""
-        return sum(thing.steps for thing in self._things)
-
-    def draw(self, seeds: tuple[ImageSeed, ...], progress: Progress) -> list[Image.Image]:
-        """An image per seed, in order."""
-        drawn: list[list[Image.Image]] = []
-        for number, thing in enumerate(self._things):
-            drawn.append(thing.draw(tuple(shift_seed(seed, number) for seed in seeds), progress))
-            progress.before += thing.steps
-        return [self._join(images, seed.seed) for images, seed in zip(zip(*drawn, strict=True), seeds, strict=True)]
 
 
 def plan_drawing(resources: Resources, request: GenerationRequest, runs: PassRunner) -> Drawing | ComposedDrawing:
@@ -164,9 +145,3 @@ def describe_prompts(prompts: Sequence[str]) -> str:
     counts = Counter(prompts)
     shown = ((prompt if len(prompt) <= _SHOWN else f"{prompt[:_SHOWN]}…", count) for prompt, count in counts.items())
     return "; ".join(f"{prompt} × {count}" if count > 1 else prompt for prompt, count in shown)
-
-
-def shift_seed(seed: ImageSeed, number: int) -> ImageSeed:
-    """The seeds of thing `number` of the image with `seed`; the first one has the image's own."""
-    variation = None if seed.variation is None else (seed.variation + number * _STRIDE) % _SEEDS
-    return dataclasses.replace(seed, seed=(seed.seed + number * _STRIDE) % _SEEDS, variation=variation)

@@ -8,18 +8,12 @@ from collections.abc import Callable, Sequence
 from PIL import Image
 
 from studio.core.errors import InvalidRequest
-from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest
 from studio.core.request_choices import Resize
 from studio.core.request_parts import ComposedSource
 from studio.pipelines.run import diffusion
-from studio.pipelines.run.composed_drawing import (
-    describe_prompts,
-    find_redrawn_scenes,
-    name_other_plans,
-    shift_seed,
-)
-from studio.pipelines.run.diffusion import Progress
+from studio.pipelines.run.composed_drawing import describe_prompts, find_redrawn_scenes, name_other_plans
+from studio.pipelines.run.composed_run import ComposedRun
 from studio.pipelines.run.edit_tasks import EditContext, plan_img2img
 from studio.pipelines.run.image_to_image import Editing
 from studio.pipelines.run.prepared_run import PassRunner
@@ -42,10 +36,8 @@ from studio.prompting.scene import Scene
 Join = Callable[[Sequence[Image.Image]], Image.Image]
 
 
-class ComposedEditing:
-    """A planned request for a composed image whose things are redrawn; `draw` may be called again with fewer seeds."""
-
-    is_sequential = False
+class ComposedEditing(ComposedRun):
+    """A planned request for a composed image whose things are redrawn."""
 
     def __init__(
         self,
@@ -67,29 +59,18 @@ class ComposedEditing:
         source = flatten_alpha(runs.ctx.load_image(request.source))
         in_place = composed.scenery and choose_scenery(before) is not None
         plan = _plan_in_place if in_place else _plan_on_ground
-        sources, self._join = plan(before, scene, source, size, composed.seed)
+        sources, join = plan(before, scene, source, size, composed.seed)
         prompts = [thing.bare_prompt if in_place else thing.prompt for thing in scene.things]
         width, height = model.sizes.liked[0]
         one = request.replace(width=width, height=height, enlarged_size="", seed_resize="", resize=Resize.CROP)
         one = diffusion.resolve_defaults(one.replace(compose=False, composed=None), model)
         tools = EditContext(model=model, ctx=runs.ctx, annotators=resources.annotators)
-        self._things = [
+        things = [
             _plan_thing(resources, one.replace(prompt=prompt), runs, image, tools)
             for prompt, image in zip(prompts, sources, strict=True)
         ]
+        super().__init__(things, lambda images, _seed: join(images))
         runs.ctx.add_notice(f"Redrawn thing by thing: {describe_prompts(prompts)}.")
-
-    @property
-    def steps(self) -> int:
-        """Steps of one `draw`."""
-        return sum(thing.steps for thing in self._things)
-
-    def draw(self, seeds: tuple[ImageSeed, ...], progress: Progress) -> list[Image.Image]:
-        """An image per seed, in order."""
-        drawn: list[list[Image.Image]] = []
-        for number, thing in enumerate(self._things):
-            drawn.append(thing.draw(tuple(shift_seed(seed, number) for seed in seeds), progress))
-        return [self._join(images) for images in zip(*drawn, strict=True)]
 
 
 def plan_redrawing(resources: Resources, request: GenerationRequest, runs: PassRunner) -> Editing | ComposedEditing:
