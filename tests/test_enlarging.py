@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import FakeBackend, open_engine, wait_until_final
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from studio.api.dialects.fit_request import fit_to_model
 from studio.core.errors import InvalidRequest, ModelBroken
@@ -27,6 +27,8 @@ from studio.core.weights import WeightFile, WeightKind
 from studio.engine.models.fallback_request import adapt
 from studio.pipelines.catalog.model_folders import find_model_upscaler
 from studio.pipelines.families import sd15
+from studio.pipelines.run.ground_editing import find_square
+from studio.pipelines.run.scene_layout import Spot
 from studio.tabs.common.form_values import read_form, write_form
 from tests.local_models import EMBEDDED, FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
 from tests.tiny_models import make_tiny_sd15
@@ -392,3 +394,47 @@ def test_a_redrawn_image_goes_through_the_network_once_and_what_a_mask_keeps_sta
     grown = draw(Task.OUTPAINT, outpaint=Outpaint(right=128), enlarge=True)
     assert grown.size == (384, 256)
     backend.close()
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("size", "left"), [((416, 256), 10), ((416, 256), 80), ((256, 416), 0)])
+def test_a_single_thing_on_a_plain_ground_of_another_shape_is_redrawn_in_its_square(
+    tmp_path: Path, size: tuple[int, int], left: int
+) -> None:
+    backend, settings = make_local_pipelines(tmp_path, FolderCatalog({"embedded": EMBEDDED}))
+    wide = size[0] > size[1]
+    top = 0 if wide else 90
+    square = Image.new("RGB", (256, 256), "white")
+    ImageDraw.Draw(square).ellipse((40, 40, 216, 216), "red")
+    source = Image.new("RGB", size, "white")
+    source.paste(square, (left, top))
+    ctx = RecordingContext(settings, images={"wide": source, "square": square})
+
+    def redraw(name: str, **changes: Any) -> Image.Image:
+        request = make_request("embedded", task=Task.IMG2IMG, source=name, strength=0.5, enlarge=True, **changes)
+        return backend.render(request, make_seeds(1), ctx)[0].image
+
+    shape = {"width": 104, "height": 64} if wide else {"width": 64, "height": 104}
+    alone, whole = redraw("square"), redraw("wide", **shape)
+    assert ctx.notices == ["Redrawn at 64×64 px on its plain ground."]
+    assert ctx.steps[-1] == (1, 1)
+    assert whole.size == size
+    inner = whole.crop((left + 20, top + 20, left + 236, top + 236))
+    assert np.abs(np.asarray(inner, float) - np.asarray(alone, float)[20:236, 20:236]).mean() < 6
+    outside = np.asarray(whole.crop((left + 256, 0, *size)) if wide else whole.crop((0, 0, 256, top)))
+    assert len(set(map(tuple, outside.reshape(-1, 3).tolist()))) == 1
+    assert redraw("wide", **shape, tiling=True).size == size
+    assert len(ctx.notices) == 1
+    backend.close()
+
+
+def test_what_fills_an_image_or_is_no_thing_has_no_square() -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (64, 128, 3), np.uint8)
+    assert find_square(Image.fromarray(noise)) is None
+    assert find_square(Image.new("RGB", (128, 64), "blue")) is None
+    long = Image.new("RGB", (128, 64), "white")
+    ImageDraw.Draw(long).rectangle((20, 20, 100, 40), "red")
+    assert find_square(long) is None
+    ImageDraw.Draw(long).rectangle((60, 0, 128, 64), "white")
+    assert find_square(long) == Spot(8, 0, 64)
+    assert find_square(long.transpose(Image.Transpose.ROTATE_270)) == Spot(0, 8, 64)

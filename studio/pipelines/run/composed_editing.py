@@ -15,6 +15,7 @@ from studio.pipelines.run import diffusion
 from studio.pipelines.run.composed_drawing import describe_prompts, find_redrawn_scenes, name_other_plans
 from studio.pipelines.run.composed_run import ComposedRun
 from studio.pipelines.run.edit_tasks import EditContext, plan_img2img
+from studio.pipelines.run.ground_editing import plan_on_ground
 from studio.pipelines.run.image_to_image import Editing
 from studio.pipelines.run.prepared_run import PassRunner
 from studio.pipelines.run.run_plan import Resources
@@ -73,15 +74,15 @@ class ComposedEditing(ComposedRun):
         runs.ctx.add_notice(f"Redrawn thing by thing: {describe_prompts(prompts)}.")
 
 
-def plan_redrawing(resources: Resources, request: GenerationRequest, runs: PassRunner) -> Editing | ComposedEditing:
+def plan_redrawing(resources: Resources, request: GenerationRequest, runs: PassRunner) -> Editing | ComposedRun:
     """What redraws the source of `request`: thing by thing where it asks for that and is composed of as many things as
     its prompt names, else as one image. Raises as both do."""
     if not request.compose or request.composed is None or name_other_plans(request):
-        return Editing(resources, request, runs)
+        return plan_on_ground(resources, request, runs)
     moved = move_tags_to_loras(request)
     scenes = find_redrawn_scenes(resources.catalog, moved)
     if scenes is None:
-        return Editing(resources, request, runs)
+        return plan_on_ground(resources, request, runs)
     return ComposedEditing(resources, moved, runs, scenes, request.composed)
 
 
