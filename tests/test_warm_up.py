@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_the_first_image_finds_the_model_loaded(tmp_path: Path) -> None:
 def test_stop_is_heard_while_the_warm_up_imports(tmp_path: Path) -> None:
     class StoppedContext(RecordingContext):
         def raise_if_cancelled(self) -> None:
-            raise JobCancelled
+            raise JobCancelled("Stopped.")
 
     backend, settings = make_local_pipelines(tmp_path, FolderCatalog({"tiny": make_tiny_sd15(tmp_path / "tiny")}))
     with backend._importing:
@@ -84,6 +85,38 @@ def test_stop_is_heard_while_the_warm_up_imports(tmp_path: Path) -> None:
         job.start()
         job.join(DEADLINE)
         assert not job.is_alive()
+    assert len(backend.render(make_request(), make_seeds(1), RecordingContext(settings))) == 1
+    backend.close()
+
+
+@torch_test
+def test_stop_is_heard_while_the_first_job_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class StoppedContext(RecordingContext):
+        def raise_if_cancelled(self) -> None:
+            if begun.wait(DEADLINE):
+                raise JobCancelled("Stopped.")
+
+    class SlowFinder:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "torch":
+                begun.set()
+                go_on.wait(DEADLINE)
+                raise ImportError(name)
+
+    begun, go_on = threading.Event(), threading.Event()
+    backend, settings = make_local_pipelines(tmp_path, FolderCatalog({"tiny": make_tiny_sd15(tmp_path / "tiny")}))
+    backend.render(make_request(), make_seeds(1), RecordingContext(settings))  # everything beside torch is there
+    with monkeypatch.context() as without:
+        without.delitem(sys.modules, "torch")
+        without.setattr(sys, "meta_path", [SlowFinder(), *sys.meta_path])
+        job = threading.Thread(target=_stop_job, args=(backend, StoppedContext(settings)), daemon=True)
+        job.start()
+        job.join(DEADLINE / 2)
+        was_stopped = begun.is_set() and not job.is_alive()
+        go_on.set()
+        with backend._importing:  # not before the import has ended
+            pass
+    assert was_stopped
     assert len(backend.render(make_request(), make_seeds(1), RecordingContext(settings))) == 1
     backend.close()
 

@@ -125,10 +125,7 @@ class LocalPipelines:
             return
         if weight.problem:
             return
-        with self._importing:
-            import diffusers  # noqa: F401
-            import peft  # noqa: F401
-            import torch  # noqa: F401
+        self._import_libraries()
         if self._asked:  # a run has begun, which may want another model
             return
         settings = self._settings()
@@ -194,19 +191,26 @@ class LocalPipelines:
         return self._device or ("cpu" if wanted == "auto" else wanted)
 
     def resources(self, ctx: JobContext) -> Resources:
-        """The resources that runs share, for others that run in the GPU lane; imports torch, or waits for the warm-up
-        that does, until the job is to stop.
+        """The resources that runs share, for others that run in the GPU lane; waits for the imports of torch and
+        diffusers until the job is to stop. They go on then, for the next job.
 
         Raises:
             JobCancelled, ImageSkipped.
         """
         self._asked = True
-        while not self._importing.acquire(timeout=_CHECK_SECONDS):
+        importing = threading.Thread(target=self._import_libraries, name="imports", daemon=True)
+        importing.start()
+        while importing.is_alive():
+            importing.join(_CHECK_SECONDS)
             ctx.raise_if_cancelled()
-        try:
-            return self._build_resources(ctx.settings)
-        finally:
-            self._importing.release()
+        return self._build_resources(ctx.settings)
+
+    def _import_libraries(self) -> None:
+        """Import what every run needs; one thread at a time does."""
+        with self._importing, contextlib.suppress(ImportError):  # a run that imports it again says what is wrong
+            import diffusers  # noqa: F401
+            import peft  # noqa: F401
+            import torch  # noqa: F401
 
     def _build_resources(self, settings: Settings) -> Resources:
         self._device = resolve_device(settings.device)
