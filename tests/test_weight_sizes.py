@@ -96,6 +96,21 @@ def test_more_than_the_machine_has_free_is_refused(monkeypatch: pytest.MonkeyPat
     assert "Close other programs" in info.value.hint
 
 
+@pytest.mark.parametrize(
+    ("wanted", "room", "said"),
+    [
+        (6.53, 6.49, r"needs 6\.6 GiB of memory; the memory limit leaves 6\.4 GiB"),
+        (0.044, 0.02, r"needs 0\.1 GiB of memory; the memory limit leaves 0\.0 GiB"),
+    ],
+)
+def test_what_is_needed_is_never_shown_as_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, wanted: float, room: float, said: str
+) -> None:
+    monkeypatch.setattr(device_memory, "read_free_with_swap", lambda: 20 * GIB)
+    with pytest.raises(OutOfMemory, match=said):
+        check_room("SDXL", int(wanted * GIB), int(room * GIB), "cpu")
+
+
 def test_a_graphics_card_refuses_nothing_as_parts_can_wait_outside_of_it() -> None:
     check_room("FLUX", 24 * GIB, GIB, "cuda")
 

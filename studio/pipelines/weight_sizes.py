@@ -67,7 +67,8 @@ def check_room(title: str, wanted: int, room: int, device: str, idle: int = 0) -
     if device != "cpu" or wanted <= available:
         return
     details = {"requested": wanted, "available": available}
-    needed, there = wanted / GIB, available / GIB
+    # Up and down: a limit of the number shown is enough, and the two never look the same.
+    needed, there = -(-10 * wanted // GIB) / 10, 10 * available // GIB / 10
     if room <= available:
         raise OutOfMemory(
             f"{title} needs {needed:.1f} GiB of memory; the memory limit leaves {there:.1f} GiB.",
