@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ import pytest
 from studio.core.errors import ModelBroken
 from studio.core.request_parts import ControlUnit, Reference
 from studio.core.weights import WeightFile, WeightKind
-from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
+from tests.local_models import (
+    EMBEDDED,
+    FolderCatalog,
+    RecordingContext,
+    make_local_pipelines,
+    make_request,
+    make_seeds,
+)
 from tests.tiny_control import make_tile_image, make_tiny_controlnet, make_tiny_crossed, make_tiny_ip_adapter
 from tests.tiny_families import make_tiny_kl
 from tests.tiny_models import make_tiny_sd15
@@ -151,3 +159,34 @@ def test_numbers_that_a_single_files_layout_has_no_place_for(tmp_path: Path) -> 
     with collect_load_notices("big") as notices:
         report_unused_weights("big", SafetensorsHeader(shapes=shapes, dtypes={}, metadata={}), pipe)
     assert notices == ["1 of 21 numbers in the denoiser of big were not used; the model has no place for them."]
+
+
+@pytest.mark.parametrize(
+    ("cut", "named"),
+    [
+        (
+            "unet/diffusion_pytorch_model.safetensors",
+            "unet is broken: diffusion_pytorch_model.safetensors is trunc",
+        ),
+        ("vae/diffusion_pytorch_model.safetensors", "vae is broken: diffusion_pytorch_model.safetensors is trunc"),
+        ("text_encoder/model.safetensors", "text_encoder is broken: model.safetensors is truncated"),
+        ("tokenizer/tokenizer.json", "tokenizer/tokenizer.json cannot be read"),
+        ("tokenizer/tokenizer_config.json", "tokenizer/tokenizer_config.json cannot be read"),
+        ("tokenizer/vocab.json", "tokenizer/vocab.json cannot be read"),
+        ("tokenizer/merges.txt", "Its tokenizer is broken"),
+    ],
+)
+def test_a_file_cut_short_in_a_folder_is_named_and_the_next_model_works(tmp_path: Path, cut: str, named: str) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(EMBEDDED, broken)
+    if cut.endswith(("vocab.json", "merges.txt")):
+        (broken / "tokenizer" / "tokenizer.json").unlink()  # holds the same, and is read first
+    (broken / cut).write_bytes((broken / cut).read_bytes()[: (broken / cut).stat().st_size // 2])
+    backend, settings = make_local_pipelines(tmp_path, FolderCatalog({"broken": broken, "tiny": EMBEDDED}))
+    with pytest.raises(ModelBroken, match=named) as error:
+        backend.render(make_request("broken"), make_seeds(1), RecordingContext(settings))
+    assert str(tmp_path) not in error.value.message
+    assert "Download it again" in error.value.hint
+    assert backend.get_memory_report().resident == ()
+    assert len(backend.render(make_request(), make_seeds(1), RecordingContext(settings))) == 1
+    backend.close()
