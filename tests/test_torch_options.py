@@ -15,6 +15,7 @@ from studio.core.settings import Settings
 from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.accelerate.small_weights import STORAGE, keep_weights_small
 from studio.pipelines.accelerate.torch_options import (
+    COMPILE_NOTICE,
     STEP_CACHE_NOTICE,
     apply_torch_options,
     arrange_channels,
@@ -67,6 +68,18 @@ def test_compiled_blocks_draw_the_same_and_are_let_go(flux: Any) -> None:
     assert blocks[0]._compiled_call_impl is kept, "compiled once"
     draw(flux, Settings())
     assert blocks[0]._compiled_call_impl is None
+
+
+def test_a_model_that_cannot_be_compiled_runs_as_it_is_and_says_so(flux: Any) -> None:
+    def find_no_compiler(*_: Any) -> None:
+        raise RuntimeError("no compiler")
+
+    plain, _ = draw(flux, Settings())
+    same, notices = draw(flux, Settings(accelerator="compile"), backend=find_no_compiler)
+    assert (plain == same).all()
+    assert notices == [COMPILE_NOTICE]
+    assert "forward" not in vars(flux.transformer)
+    assert (draw(flux, Settings())[0] == plain).all()
 
 
 def test_fused_projections_draw_the_same_and_are_let_go(flux: Any, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@ attention, skipped blocks, the order of numbers in memory."""
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -17,7 +19,10 @@ _ATTENTION = {
     "efficient": "EFFICIENT_ATTENTION",
     "math": "MATH",
 }
+COMPILE_NOTICE = "This model could not be compiled on this machine and runs as it is. The log says why."
 STEP_CACHE_NOTICE = "Step cache: blocks that hardly changed since the last step were skipped; the image differs."
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -29,8 +34,11 @@ def apply_torch_options(
     network = find_denoiser(pipe)
     with ExitStack() as stack:
         if network is not None:
-            if not compile_blocks(network, settings.accelerator == "compile", **compile_options):
+            is_wanted = settings.accelerator == "compile"
+            if not compile_blocks(network, is_wanted, **compile_options):
                 tell("This model has no blocks that can be compiled; it runs as without.")
+            elif is_wanted:
+                stack.enter_context(_run_plain_after_failure(network, tell))
             if settings.fused_projections:
                 stack.enter_context(_fuse_projections(network, tell))
             if settings.step_cache > 0:
@@ -53,6 +61,34 @@ def compile_blocks(network: Any, wanted: bool, **options: Any) -> bool:
     if any(block._compiled_call_impl is None for block in blocks):
         network.compile_repeated_blocks(**options)
     return True
+
+
+@contextmanager
+def _run_plain_after_failure(network: Any, tell: Callable[[str], None]) -> Iterator[None]:
+    """Within the block a call whose blocks cannot be compiled, on a machine without a compiler for example, is answered
+    by the blocks as they are, and so are those after it."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    before, forward = vars(network).get("forward"), network.forward
+
+    @functools.wraps(forward)
+    def call(*arguments: Any, **named: Any) -> Any:
+        try:
+            return forward(*arguments, **named)
+        except TorchDynamoException as error:
+            _log.warning("the blocks of a resident model were not compiled: %s", error)
+        compile_blocks(network, False)
+        tell(COMPILE_NOTICE)
+        return forward(*arguments, **named)
+
+    network.forward = call
+    try:
+        yield
+    finally:
+        if before is None:
+            del network.forward
+        else:
+            network.forward = before
 
 
 def arrange_channels(vae: Any, last: bool) -> None:
