@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import gc
 import json
 import os
@@ -24,7 +26,7 @@ from studio.core.ports import MemoryReport, ResidentModel
 from studio.core.request import LoraUse
 from studio.core.task import Task
 from studio.core.weights import WeightFile, WeightKind
-from studio.pipelines.accelerate import accelerator, openvino_network
+from studio.pipelines.accelerate import accelerator, openvino_network, torch_options
 from studio.pipelines.accelerate.network_calls import describe_processors, read_call
 from studio.pipelines.accelerate.network_store import Measurement, NetworkStore, StoredNetwork, compute_digest
 from studio.pipelines.accelerate.openvino_network import CompiledNetwork
@@ -422,6 +424,101 @@ def test_its_memory_is_counted_and_freed_with_the_model(studio: Studio) -> None:
     studio.backend._accelerator.wait(60)
     gc.collect()
     assert watched() is None
+
+
+@pytest.mark.parametrize("choice", ["none", "compile"])
+def test_its_memory_is_given_back_to_jobs_of_another_setting(studio: Studio, runs: list[Any], choice: str) -> None:
+    first, _ = studio.draw()
+    before = studio.backend.get_memory_report().resident[0].bytes
+    for _ in range(4):
+        studio.wait()
+        studio.draw()
+    studio.wait()
+    assert studio.networks["unet"].sized, "single sizes are counted too"
+    assert studio.backend.get_memory_report().resident[0].bytes > before
+    watched = weakref.ref(studio.networks["unet"].ready.popitem()[1][0])
+    openvino = studio.settings
+    studio.settings = dataclasses.replace(openvino, accelerator=choice)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch_options, "compile_blocks", lambda *_, **__: True)  # takes half a minute
+        studio.draw()
+    assert studio.networks == {}
+    assert studio.backend.get_memory_report().resident[0].bytes == before
+    gc.collect()
+    assert watched() is None
+    studio.settings = openvino
+    studio.draw()
+    studio.wait()
+    runs.clear()
+    assert_alike(first, studio.draw()[0])
+    assert runs, "what is on the disk is read again"
+
+
+def test_a_network_that_was_given_back_is_no_more_worked_for(studio: Studio) -> None:
+    blocked = threading.Event()
+    studio.backend._accelerator._work.put(lambda: blocked.wait(60) and None)
+    studio.draw()
+    held = studio.backend._registry.get_resident("tiny")
+    studio.backend._accelerator._forget(held)
+    held.accelerated["unet"] = accelerator.AcceleratedNetwork("unet", held.pipe.unet)  # of a job that has begun since
+    blocked.set()
+    studio.wait()
+    assert not held.accelerated["unet"].ready
+    studio.draw()
+    studio.wait()
+    assert held.accelerated["unet"].ready, "the worker goes on"
+
+
+@pytest.mark.parametrize("choice", ["none", "compile", "graphs"])
+def test_the_warm_up_reads_no_networks_for_another_setting(tmp_path: Path, catalog: FolderCatalog, choice: str) -> None:
+    first = Studio(tmp_path, catalog)
+    first.draw()
+    first.wait()
+    first.backend.close()
+    second = Studio(tmp_path, catalog, accelerator=choice)
+    second.backend.warm_up("tiny")
+    second.wait()
+    assert second.networks == {}
+    second.backend.close()
+
+
+def test_a_network_that_the_disk_has_no_room_for_is_said_and_leaves_nothing(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fill(self: NetworkStore, network: StoredNetwork) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(NetworkStore, "save", fill)
+    first, _ = studio.draw()
+    studio.wait()
+    assert measure_difference(first, studio.draw()[0]) == (0.0, 0)
+    assert list((tmp_path / ".cache" / "openvino").iterdir()) == []
+    said = [record.getMessage() for record in caplog.records if "No space left" in record.getMessage()]
+    assert len(said) == 2, "once for each network"
+
+
+def test_no_room_on_the_disk_is_said_once(studio: Studio, monkeypatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(NetworkStore, "make_room", lambda *_: False)
+    for _ in range(3):
+        studio.draw()
+        studio.wait()
+    said = [record.getMessage() for record in caplog.records if "not enough memory or disk" in record.getMessage()]
+    assert len(said) == 2, "once for each network"
+
+
+def test_what_an_ended_studio_was_writing_leaves_the_disk(tmp_path: Path) -> None:
+    store = NetworkStore(tmp_path)
+    kept = store.get_path("digest", "pattern")
+    kept.write_text("<net/>")
+    store.save(StoredNetwork("digest", "pattern", {}))
+    remains = [kept.with_name(name) for name in (f"{kept.stem}.17.bin", ".a.json.17.18.part", "a.xml", "a.bin")]
+    fresh = tmp_path / "b.17.bin"
+    for path in (*remains, fresh):
+        path.write_bytes(b"0")
+    for path in (*remains, kept, kept.with_suffix(".json")):
+        os.utime(path, (1, 1))
+    store.make_room(0)
+    assert set(tmp_path.iterdir()) == {kept, kept.with_suffix(".json"), fresh}
 
 
 def test_an_order_that_waits_keeps_no_weights_in_memory(studio: Studio) -> None:

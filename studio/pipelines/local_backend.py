@@ -17,7 +17,7 @@ from studio.core.result import RenderedImage
 from studio.core.settings import Settings
 from studio.core.weights import DownloadableWeights, WeightFile
 from studio.pipelines import device_memory
-from studio.pipelines.accelerate.accelerator import Accelerator
+from studio.pipelines.accelerate.accelerator import OPENVINO_CHOICES, Accelerator
 from studio.pipelines.accelerate.network_store import NetworkStore
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.file_stamps import read_stamp
@@ -136,7 +136,7 @@ class LocalPipelines:
             if resources.model(model).sampling.enlarge:
                 with lease_model_upscaler(resources, weight, None):
                     pass
-            if settings.accelerator != "none":
+            if settings.accelerator in OPENVINO_CHOICES:
                 self._accelerator.look_up(held)
             if settings.previews:
                 held.get_previewer(held.pipe.vae).prepare()

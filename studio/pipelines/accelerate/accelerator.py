@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from studio.pipelines import device_memory
 from studio.pipelines.accelerate import openvino_network
 from studio.pipelines.accelerate.network_calls import (
     NetworkCall,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from studio.core.ports import JobContext
     from studio.pipelines.registry import PipelineRegistry, ResidentPipeline
 
+OPENVINO_CHOICES = ("auto", "openvino")  # of the setting
 _DENOISERS = ("unet", "transformer")
 _ENCODER = "encoder"  # of the VAE: looked up by the first job that has a source image, as many have none
 _UPSCALER = "upscaler"
@@ -79,7 +81,7 @@ class AcceleratedNetwork:
 
     A small network is compiled for single sizes too, which is faster yet: `sized` has what there is, None for what
     brought nothing, `wanted_sizes` those that are worth it, `uses` how often each was called. The registry counts the
-    memory of `sized_places` of them."""
+    memory of `sized_places` of them; `reserved` are all bytes that it counts for the network."""
 
     name: str
     module: Any
@@ -92,6 +94,7 @@ class AcceleratedNetwork:
     wanted_sizes: set[_Size] = field(default_factory=set[_Size])
     uses: Counter[_Size] = field(default_factory=Counter[_Size])
     sized_places: int = 0
+    reserved: int = 0
     digest: str = ""
     compiled_bytes: int = 0
     is_looked_up: bool = False
@@ -170,7 +173,8 @@ class Accelerator:
         the job says: "auto" keeps to torch where that is as fast, "openvino" does not compare. The job hears why it is
         not accelerated where it could have been, and is asked during long calls whether it goes on."""
         choice = ctx.settings.accelerator
-        if choice not in ("auto", "openvino") or not _can_accelerate(held):
+        if choice not in OPENVINO_CHOICES or not _can_accelerate(held):
+            self._forget(held)
             yield
             return
         if held.adapters.is_active:
@@ -206,6 +210,18 @@ class Accelerator:
         self._work.put(None)
         self._worker.join(timeout)
 
+    def _forget(self, held: ResidentPipeline) -> None:
+        """Give back the memory of what was compiled for a job of another setting. While more is being compiled nothing
+        is waited for: a later job does it."""
+        if not held.accelerated or not held.background.acquire(blocking=False):
+            return
+        try:
+            self._registry.give_up(held, sum(one.reserved for one in held.accelerated.values()))
+            held.accelerated.clear()
+        finally:
+            held.background.release()
+        device_memory.release_memory()
+
     def _get_network(self, held: ResidentPipeline, name: str, module: Any) -> AcceleratedNetwork:
         return held.accelerated.setdefault(name, AcceleratedNetwork(name, module))
 
@@ -234,11 +250,14 @@ class Accelerator:
         if held is None:
             return
         with held.background:
-            if not held.has_left and (order.calls or self._store.has_any()):
-                self._compile(held, held.accelerated[order.network], order.calls)
-            for size in order.sizes:
-                if not held.has_left and not self._is_closed:
-                    self._compile_size(held, held.accelerated[order.network], size)
+            one = held.accelerated.get(order.network)
+            if one is not None and one.copied is not None:  # else it was given back since, with what was asked for it
+                if not held.has_left and (order.calls or self._store.has_any()):
+                    self._compile(held, one, order.calls)
+                for size in order.sizes:
+                    if not held.has_left and not self._is_closed:
+                        self._compile_size(held, one, size)
+            del one
             del held  # before whoever waits goes on
 
     def _compile(self, held: ResidentPipeline, one: AcceleratedNetwork, calls: Mapping[str, NetworkCall]) -> None:
@@ -273,6 +292,7 @@ class Accelerator:
         wanted = one.bytes + (growth if transformed else 0)
         if not self._registry.has_room(2 * one.bytes) or not self._store.make_room(wanted):
             one.refused[call.pattern] = "not enough memory or disk"
+            _log.warning("%s of %s is run by torch: not enough memory or disk to compile it", one.name, held.title)
             return False
         changes = one.changes
         path = self._store.get_path(stored.digest, stored.pattern)
@@ -282,7 +302,11 @@ class Accelerator:
             one.refused.pop(call.pattern, None)
             self._store.discard(stored.digest, stored.pattern)
             return False
-        self._store.save(stored)
+        try:
+            self._store.save(stored)
+        except OSError:  # a full disk: what nobody would find is not left on it
+            self._store.discard(stored.digest, stored.pattern)
+            raise
         return True
 
     def _take_known(self, held: ResidentPipeline, one: AcceleratedNetwork, stored: StoredNetwork) -> bool:
@@ -301,6 +325,7 @@ class Accelerator:
         size = self._store.measure_network(stored)
         if not self._registry.has_room(2 * size) or not self._registry.reserve(held, size):  # its file is read as well
             one.refused[stored.pattern] = "not enough memory"
+            _log.warning("%s of %s is run by torch: not enough memory for its compiled form", one.name, held.title)
             return
         one.compiled_bytes = size
         begin = time.monotonic()
@@ -310,6 +335,7 @@ class Accelerator:
             if stored.measured:  # at an earlier start, so that the first step waits for nothing
                 compiled.run_empty(min(map(read_shapes, stored.measured), key=_count_numbers))
             failed.pop_all()
+        one.reserved += size
         _log.info("%s of %s was compiled in %.1f s", one.name, held.title, time.monotonic() - begin)
         one.ready[stored.pattern] = compiled, stored
         one.refused.pop(stored.pattern, None)
@@ -329,6 +355,7 @@ class Accelerator:
             if not self._registry.reserve(held, one.compiled_bytes):
                 return
             one.sized_places += 1
+            one.reserved += one.compiled_bytes
         one.sized[size] = None
         stored = one.ready[pattern][1]
         try:

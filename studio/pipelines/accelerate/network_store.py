@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from studio.pipelines.accelerate.network_calls import Shapes
 
 LAYOUT = "3"  # of these files and of the networks in them; another one finds nothing of this
 LIMIT = 16 * 2**30  # bytes of all files; the least recently used go first
+_REMAINS_SECONDS = 24 * 3600.0  # after which nobody writes a file any more that was not finished
 _RESERVE = 2 * 2**30  # bytes of the disk that stay free
 
 
@@ -93,6 +95,7 @@ class NetworkStore:
     def make_room(self, wanted: int) -> bool:
         """Remove what was least recently used until a network of `wanted` bytes fits; whether it does."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._remove_remains()
         known = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
         while known and self._measure_size() + wanted > self._limit:
             self._remove(known.pop(0))
@@ -101,6 +104,14 @@ class NetworkStore:
     def discard(self, digest: str, pattern: str) -> None:
         """Remove a network that is of no use."""
         self._remove(self.get_path(digest, pattern).with_suffix(".json"))
+
+    def _remove_remains(self) -> None:
+        """Remove what studios left that ended while they wrote a network: nothing finds it any more."""
+        for path in self._folder.glob("*"):
+            name, *endings = path.name.removeprefix(".").split(".")
+            is_part = len(endings) > 1 or not (self._folder / f"{name}.json").is_file()
+            if is_part and path.is_file() and time.time() - path.stat().st_mtime > _REMAINS_SECONDS:
+                path.unlink(missing_ok=True)
 
     def _measure_size(self) -> int:
         return sum(path.stat().st_size for path in self._folder.glob("*") if path.is_file())
