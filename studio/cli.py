@@ -24,6 +24,7 @@ from studio.core.allocator import keep_freed_memory
 from studio.core.errors import StudioError
 from studio.core.rights import Role
 from studio.core.settings import Settings
+from studio.core.thread_spinning import limit_spinning
 from studio.data_folder import enter_data_folder, find_data_folder
 from studio.engine.settings_store import SettingsStore
 from studio.space import complete_environment, read_openid_settings
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe on Windows takes the characters of one code page only
         sys.stdout.reconfigure(errors="replace")
     options = build_parser().parse_args(arguments)
+    limit_spinning()
     try:
         environment = complete_environment(os.environ)
         folder = find_data_folder(environment)
