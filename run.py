@@ -117,7 +117,7 @@ def install_packages(root: Path, *, dev: bool) -> None:
     Raises:
         SetupFailed: no network, no disk, or a package that cannot be built.
     """
-    say("Installing packages (once; about 6 GB with CUDA, 1.5 GB with UV_TORCH_BACKEND=cpu) …")
+    say("Installing packages (once; about 7 GB with CUDA, 1.5 GB with UV_TORCH_BACKEND=cpu) …")
     python = str(get_python(root))
     requirements = str(root / ("requirements-dev.txt" if dev else "requirements.txt"))
     uv = find_uv(python)
