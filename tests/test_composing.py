@@ -382,5 +382,11 @@ def test_notices_say_what_was_composed_and_why_not(tmp_path: Path) -> None:
                 " else."
             )
         assert len(ctx.notices) == before
+        for compose in (True, False):
+            _draw(backend, ctx, (1,), {"prompt": "a quantum star", "steps": 1, "compose": compose})
+            assert ctx.notices.pop() == (
+                "Easel embedded (small, offline) does not know “quantum”, so the image may not show it."
+            )
+        assert len(ctx.notices) == before
     finally:
         backend.close()

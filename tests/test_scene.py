@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from studio.prompting.scene import MAX_THINGS, Arrangement, Vocabulary, names_anything, read_scene
+from studio.pipelines.catalog.model_folders import read_vocabulary
+from studio.prompting.scene import MAX_THINGS, Arrangement, Vocabulary, find_unknown_words, names_anything, read_scene
 
 NAMES = (
     "cat",
@@ -175,6 +176,52 @@ def test_what_is_no_list_of_known_things_is_left_alone(prompt: str) -> None:
 )
 def test_a_prompt_names_what_is_known_wherever_it_stands(prompt: str, expected: bool) -> None:
     assert names_anything(prompt, VOCABULARY) is expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a quantum computer", ["quantum"]),
+        ("A (Quantum:1.2) Computer", ["quantum"]),
+        ("two wooden chairs and a big rusty red car on grass", ["wooden", "rusty"]),
+        ("a quantum orange cat", ["quantum"]),
+        ("a rusty car, a rusty key", ["rusty"]),
+        ("a quick brown fox jumps over the lazy dog", ["quick", "lazy"]),
+        ("a very cute cat, beautiful, highly detailed, 3d render", []),
+        ("a highly detailed 3d render of a cat", []),
+        ("a small (red:1.2) apple", []),
+        ("a 3d cat, flat style", []),
+        ("a smiling cat and two chocolate donuts", []),
+        ("a dark blue car at night, a sea turtle, a hot dog", []),
+        ("a photo of fish", []),
+        ("a wizard", []),
+        ("a girl who likes cats", []),
+        ("une orange, la jolie rose, eine schöne rose, un piano", []),
+        ("量子 computer", []),
+        ("no quantum computer", []),
+        ("a [quantum:red:0.5] computer", []),
+        ("a quantum computer AND a cat", []),
+        ("embedding:x a quantum computer", []),
+        ("a )( : quantum", []),
+        ("", []),
+    ],
+)
+def test_words_that_the_model_that_ships_was_not_taught_are_found(prompt: str, expected: list[str]) -> None:
+    vocabulary = read_vocabulary(THINGS.parent)
+    assert vocabulary is not None
+    assert list(find_unknown_words(prompt, vocabulary)) == expected
+
+
+def test_no_word_is_unknown_to_a_model_that_does_not_say_all_its_words() -> None:
+    assert find_unknown_words("a quantum cat", VOCABULARY) == ()
+
+
+def test_no_word_of_the_examples_is_unknown() -> None:
+    vocabulary = read_vocabulary(THINGS.parent)
+    assert vocabulary is not None
+    examples = json.loads((THINGS.parent / "examples.json").read_text(encoding="utf-8"))
+    for prompt in (example["prompt"] for example in examples):
+        assert find_unknown_words(prompt, vocabulary) == (), prompt
 
 
 def test_twenty_brackets_around_each_other_are_read() -> None:

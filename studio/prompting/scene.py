@@ -32,6 +32,11 @@ _UNCLEAR = frozenset(  # before a name: how many there are is not said, more tha
     "thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty "
     "ninety dozen dozens hundred hundreds thousand thousands million millions x × - −".split()
 )
+_PRAISE = frozenset(  # before a name: asks for nothing that could be missed in the image
+    "adorable amazing awesome beautiful best cool cute detailed excellent fantastic gorgeous great high highly lovely "
+    "masterpiece most nice perfect pretty quality quite really stunning super ultra very wonderful".split()
+)
+_MOST_UNKNOWN = 2  # words of one thing: more are rather a sentence, as "a girl who likes cats"
 _BRACKETS = "():"  # and weights
 _PUNCTUATION = f"{_BRACKETS}.!?"  # leaves the words around it as they are
 _DEEPEST = 20  # brackets around each other: more say nothing that a weight would not, and would take long to drop
@@ -92,11 +97,13 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """What a model knows: the names of things, and the words for places, each with the words for the ground that stands
-    for it ("in the sea": "on a blue background"). Equal to itself alone, so that scenes are kept by it."""
+    """What a model knows: the names of things, the words for places, each with the words for the ground that stands for
+    it ("in the sea": "on a blue background"), and the other words that it was taught, as those for colours; none where
+    that is not said. Equal to itself alone, so that scenes are kept by it."""
 
     names: frozenset[str]
     places: Mapping[str, str] = field(default_factory=dict[str, str])
+    words: frozenset[str] = frozenset()
 
     @functools.cached_property
     def phrases(self) -> Mapping[tuple[str, ...], _Item]:
@@ -119,8 +126,46 @@ def read_scene(prompt: str, vocabulary: Vocabulary) -> Scene | None:
 def names_anything(prompt: str, vocabulary: Vocabulary) -> bool:
     """Whether any name that is known stands in `prompt`, in the singular or the plural."""
     words = [match.group().lower() for match in _TOKEN.finditer(prompt[:_MAX_CHARS])]
-    names = {phrase for phrase, item in vocabulary.phrases.items() if item.kind is _Kind.NAME}
+    names = _list_names(vocabulary)
     return any(tuple(words[at : at + n]) in names for n in set(map(len, names)) for at in range(len(words)))
+
+
+def find_unknown_words(prompt: str, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The words between an article or a number and a known name ("quantum" of "a quantum computer") that stand in
+    nothing that the model was taught, each once in lower case. Without an article none are found, since "une orange"
+    is no English; nor in prompts that are more than plain words, or where `vocabulary` does not say all its words."""
+    if not vocabulary.words or len(prompt) > _MAX_CHARS or _SYNTAX.search(prompt):
+        return ()
+    names = _list_names(vocabulary)
+    lengths = sorted(set(map(len, names)), reverse=True)
+    taught = {word for words in names for word in words} | vocabulary.words
+    between = {word for words in vocabulary.phrases.keys() - names for word in words}
+    words = [text for match in _TOKEN.finditer(prompt.lower()) if not _is_weight(text := match.group())]
+    found: list[str] = []
+    before: list[str] | None = None  # the unknown words since an article or a number, None where there was none
+    at = 0
+    while at < len(words):
+        word, length = words[at], next((n for n in lengths if tuple(words[at : at + n]) in names), 0)
+        if length:
+            found += before if before and len(before) <= _MOST_UNKNOWN else ()
+            before = None
+        elif _begins_thing(word):
+            before = []
+        elif word in between or not word[0].isalnum():
+            before = None
+        elif before is not None and not (word in taught or word in _SCALES or word in _PRAISE or word in _UNCLEAR):
+            before.append(word)
+        at += length or 1
+    return tuple(dict.fromkeys(found))
+
+
+def _list_names(vocabulary: Vocabulary) -> frozenset[tuple[str, ...]]:
+    return frozenset(words for words, item in vocabulary.phrases.items() if item.kind is _Kind.NAME)
+
+
+def _is_weight(token: str) -> bool:
+    """Whether it is a bracket, or what is said of one: ":1.2"."""
+    return token in ("(", ")") or (token[0] == ":" and len(token) > 1)
 
 
 class _NotUnderstoodError(Exception):

@@ -1,10 +1,12 @@
-"""The names of what the model knows, for images that are composed of several things: models/embedded/things.json."""
+"""What the model knows, for images that are composed of several things and for notices: models/embedded/things.json."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from .captions import STYLE_WORDS
+from .colours import PALETTE
 from .concepts import load_concepts
 
 THINGS = "things.json"
@@ -20,10 +22,12 @@ PLACES = {
 
 
 def write_things(folder: Path) -> None:
-    """Write the names of the concepts that were trained on, and the words for the ground of each place."""
+    """Write the names of the concepts that were trained on, the words for the ground of each place, and the captions'
+    other words."""
     names = sorted({name for concept in load_concepts() if not concept.held_out for name in concept.names})
     places = {place: f"on {choose_article(word)} {word} background" for word, some in PLACES.items() for place in some}
-    text = json.dumps({"names": names, "places": places}, indent=1)
+    words = sorted({*PALETTE, *(word for style in STYLE_WORDS.values() for word in style.split()), "background"})
+    text = json.dumps({"names": names, "places": places, "words": words}, indent=1)
     (folder / THINGS).write_text(text + "\n", encoding="utf-8")
 
 

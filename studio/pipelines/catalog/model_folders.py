@@ -121,10 +121,11 @@ def _read_vocabulary(file: Path, _stamp: FileStamp) -> Vocabulary | None:
         found = read_json(file)
     except ModelBroken:
         return None
-    names, places = found.get("names"), found.get("places", {})
-    if not isinstance(names, list) or not isinstance(places, dict):
+    names, places, words = found.get("names"), found.get("places", {}), found.get("words", [])
+    if not isinstance(names, list) or not isinstance(places, dict) or not isinstance(words, list):
         return None
-    return Vocabulary(frozenset(map(str, names)), {str(place): str(ground) for place, ground in places.items()})
+    grounds = {str(place): str(ground) for place, ground in places.items()}
+    return Vocabulary(frozenset(map(str, names)), grounds, frozenset(map(str, words)))
 
 
 def find_variant(path: Path) -> str | None:

@@ -21,12 +21,13 @@ from studio.pipelines.run.scenery import choose_scenery
 from studio.pipelines.run.text_to_image import Drawing
 from studio.pipelines.upscale import upscale_request
 from studio.prompting.networks import move_tags_to_loras
-from studio.prompting.scene import Scene, names_anything, read_scene
+from studio.prompting.scene import Scene, find_unknown_words, names_anything, read_scene
 
 if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
 
 _SHOWN = 60  # characters of a thing's prompt in a notice
+_MOST_NAMED = 3  # unknown words in a notice
 
 
 class ComposedDrawing(ComposedRun):
@@ -55,9 +56,7 @@ def plan_drawing(resources: Resources, request: GenerationRequest, runs: PassRun
     """What generates `request`: composed where it asks for that and its prompt for several things, else as it stands.
     Raises as both do."""
     moved = move_tags_to_loras(request)
-    if _names_unknown_things(resources.catalog, moved):
-        title = resources.model(request.model).title
-        runs.ctx.add_notice(f"The prompt names nothing that {title} knows, so the image may show something else.")
+    _notice_unknown_words(resources, moved, runs)
     if not request.compose:
         return Drawing(resources, request, runs)
     scene = find_scene(resources.catalog, moved)
@@ -88,10 +87,18 @@ def count_things(catalog: Catalog, request: GenerationRequest) -> int:
     return 1 if scene is None else len(scene.things)
 
 
-def _names_unknown_things(catalog: Catalog, request: GenerationRequest) -> bool:
-    """Whether the model says what it knows, and the prompt names nothing of that."""
-    vocabulary = read_vocabulary(catalog.checkpoint(request.model).path)
-    return vocabulary is not None and bool(request.prompt) and not names_anything(request.prompt, vocabulary)
+def _notice_unknown_words(resources: Resources, request: GenerationRequest, runs: PassRunner) -> None:
+    """Say where the model says what it knows, and the prompt names nothing of that, or says something else of a thing.
+    A LoRA may know the latter."""
+    vocabulary = read_vocabulary(resources.catalog.checkpoint(request.model).path)
+    if vocabulary is None or not request.prompt:
+        return
+    title = resources.model(request.model).title
+    if not names_anything(request.prompt, vocabulary):
+        runs.ctx.add_notice(f"The prompt names nothing that {title} knows, so the image may show something else.")
+    elif not request.loras and (words := find_unknown_words(request.prompt, vocabulary)):
+        named = ", ".join(f"“{word}”" for word in words[:_MOST_NAMED])
+        runs.ctx.add_notice(f"{title} does not know {named}, so the image may not show it.")
 
 
 def find_redrawn_scenes(catalog: Catalog, request: GenerationRequest) -> tuple[Scene, Scene] | None:
