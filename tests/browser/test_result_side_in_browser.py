@@ -16,6 +16,13 @@ SMALL_TARGETS = """(root) => [...document.querySelectorAll(root + ' :is(button, 
   .filter(([, box]) => box.width < 40 || box.height < 40)
   .map(([name, box]) => `${name}: ${Math.round(box.width)} x ${Math.round(box.height)}`)"""
 
+MEASURE = """async ([selector, width, height]) => {
+  const image = document.querySelector(selector);
+  image.src = Object.assign(document.createElement('canvas'), { width, height }).toDataURL();
+  await image.decode();
+  return [image.offsetWidth, image.offsetHeight];
+}"""
+
 
 def generate(window: BrowserWindow, prompt: str, count: int = 1) -> None:
     """Draw images and wait for them."""
@@ -190,3 +197,15 @@ def test_the_keyboard_keeps_its_place_while_a_job_runs(opener: Opener) -> None:
     served.backend.release(100)
     window.wait_for_status("finished")
     expect(page.locator("#generate")).to_be_focused()
+
+
+@pytest.mark.parametrize("viewport", [(1440, 900), (1024, 768), (390, 844)])
+def test_the_frame_of_the_shown_image_has_its_shape(opener: Opener, viewport: tuple[int, int]) -> None:
+    window = opener.open_window(opener.share(), viewport={"width": viewport[0], "height": viewport[1]})
+    page = window.open()
+    generate(window, "a pear")
+    page.click("#result img.shown")
+    for width, height in [(64, 64), (512, 512), (256, 144), (1344, 768), (144, 256), (768, 1344)]:
+        for selector in ("#result img.shown", ".lightbox img"):
+            wide, high = page.evaluate(MEASURE, [selector, width, height])
+            assert wide == pytest.approx(high * width / height, abs=2), f"{selector} at {width} x {height}"
