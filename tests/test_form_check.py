@@ -129,6 +129,16 @@ def test_a_size_far_from_the_trained_one_is_fitted(
     assert warn(served, model="trained", **warning["changes"]) == []
 
 
+@pytest.mark.parametrize("size", [(2304, 2304), (2304, 512), (2305, 2305)])
+def test_a_size_that_the_model_refuses_is_told_as_generate_tells_it(
+    served: RunningStudio, size: tuple[int, int]
+) -> None:
+    [warning] = warn(served, model="trained", width=size[0], height=size[1])
+    said = f"The size {size[0]}×{size[1]} is outside what Trained can draw. Sides from 64 to 2048 px, "
+    assert warning["text"] == said + "at most 4.2 megapixels."
+    assert warn(served, model="trained", **warning["changes"]) == []
+
+
 def test_sizes_near_the_trained_one_and_those_of_services_are_not_warned_of(served: RunningStudio) -> None:
     for width, height in ((512, 768), (640, 640), (448, 448), (None, 4000)):
         assert warn(served, model="trained", width=width, height=height) == []

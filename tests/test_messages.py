@@ -196,6 +196,7 @@ def test_messages_are_found_as_the_code_writes_them(messages: dict[str, set[str]
         "Drawn at {1}×{2} px and enlarged to {3}×{4} px.",
         "The source has {1}×{2} px; it was drawn at {3}×{4} px, the nearest size of {5}.",
         "Made with {1} instead of {2}: {3}",
+        "Sides from {1} to {2} px, {3} to {4} megapixels, at most {5}:1.",
         "Skipped {1} images",
         "No hidden mark: {1}",
         "Transparency was laid on {1}: JPEG has none.",

@@ -24,6 +24,7 @@ MODEL = Model(
         (GenerationRequest(negative_prompt="blurry"), "negative prompt"),
         (GenerationRequest(width=100, height=100), "multiple of 8"),
         (GenerationRequest(width=1032, height=64), "outside"),
+        (GenerationRequest(width=1025, height=1025), "Sides from 64 to 1024 px"),
         (GenerationRequest(width=1024, height=1024), "outside"),
         (GenerationRequest(hires=Hires(scale=4)), "hires size"),
         (GenerationRequest(count=5), "at most 4"),

@@ -89,8 +89,10 @@ _FUNCTIONS = {  # which of their arguments are shown
 _KEYWORDS = ("hint", "title", "text", "remedy", "message")
 _SHOWN_PARTS = {"FormWarning"}
 _SHOWN_RESULTS = {  # functions that return notices
+    "_describe_distance",
     "_describe_failure",
     "_describe_frames",
+    "_describe_limits",
     "_describe_spending",
     "_warn_of_small_image",
     "describe_drawing",

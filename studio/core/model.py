@@ -197,13 +197,13 @@ class Model:
                 f"{self.title} does not support {feature.label}.", hint="Clear that field, or choose another model."
             )
         if request.task.is_generative:
-            self._check_size(*self.get_size(request), what="size")
+            self.check_size(*self.get_size(request), what="size")
         if request.hires is not None:
             if request.task is not Task.TXT2IMG:
                 raise InvalidRequest(
                     "Hires fix is only available for txt2img.", hint="Upscale the result in a separate step."
                 )
-            self._check_size(*self.get_hires_size(request), what="hires size")
+            self.check_size(*self.get_hires_size(request), what="hires size")
         self._check_enlarged(request)
         _check_composed(request)
         if request.count > self.max_count or request.batch_size > self.max_batch:
@@ -282,7 +282,7 @@ class Model:
         if detailer.model is not None:  # its backend checks against that one
             return
         if detailer.width is not None and detailer.height is not None:
-            self._check_size(detailer.width, detailer.height, what="detailer size")
+            self.check_size(detailer.width, detailer.height, what="detailer size")
         self._check_sampler(detailer.sampler, detailer.schedule if detailer.sampler else None)
 
     def get_result_size(self, request: GenerationRequest) -> tuple[int, int]:
@@ -312,16 +312,17 @@ class Model:
                 hint="Choose a smaller size, or switch enlarging off.",
             )
 
-    def _check_size(self, width: int, height: int, *, what: str) -> None:
+    def check_size(self, width: int, height: int, *, what: str = "size") -> None:
+        """Raise InvalidRequest, which calls the size `what`, unless it can draw an image of `width` × `height` px."""
         sizes = self.sizes
+        if not sizes.allows(width, height):
+            raise InvalidRequest(
+                f"The {what} {width}×{height} is outside what {self.title} can draw.", hint=_describe_limits(sizes)
+            )
         if width % sizes.multiple or height % sizes.multiple:
             raise InvalidRequest(
                 f"The {what} {width}×{height} is not a multiple of {sizes.multiple} px.",
                 hint=f"{sizes.round_down(width)}×{sizes.round_down(height)} is valid.",
-            )
-        if not sizes.allows(width, height):
-            raise InvalidRequest(
-                f"The {what} {width}×{height} is outside what {self.title} can draw.", hint=_describe_limits(sizes)
             )
 
     def _check_sampler(self, sampler: str | None, schedule: str | None) -> None:
@@ -372,11 +373,12 @@ def _check_composed(request: GenerationRequest) -> None:
 
 
 def _describe_limits(sizes: Sizes) -> str:
-    megapixels = f"at most {sizes.max_pixels / 1e6:.1f} megapixels"
-    if sizes.min_pixels:
-        megapixels = f"{sizes.min_pixels / 1e6:.2f} to {sizes.max_pixels / 1e6:.1f} megapixels"
-    shape = f", at most {sizes.max_ratio:g}:1" if sizes.max_ratio else ""
-    return f"Sides from {sizes.smallest} to {sizes.largest} px, {megapixels}{shape}."
+    least, most = sizes.min_pixels / 1e6, sizes.max_pixels / 1e6
+    return (
+        f"Sides from {sizes.smallest} to {sizes.largest} px, "
+        + (f"{least:.2f} to {most:.1f} megapixels" if least else f"at most {most:.1f} megapixels")
+        + (f", at most {sizes.max_ratio:g}:1." if sizes.max_ratio else ".")
+    )
 
 
 def find_used_features(request: GenerationRequest) -> frozenset[Feature]:

@@ -157,7 +157,8 @@ def _tidy_commas(text: str) -> str:
 
 
 def _warn_of_size(model: Model, values: Values) -> Iterator[FormWarning]:
-    """A warning of a size far from the model's own; services check and fit theirs themselves."""
+    """A warning of a size that the model refuses or that is far from its own; services check and fit theirs
+    themselves."""
     width, height = values.get("width"), values.get("height")
     sized = isinstance(width, int | float) and isinstance(height, int | float) and values.get("own_size", True) is True
     if not sized or model.lane != GPU_LANE or not model.sizes.liked or (width, height) in model.sizes.liked:
@@ -166,15 +167,28 @@ def _warn_of_size(model: Model, values: Values) -> Iterator[FormWarning]:
     areas = [liked[0] * liked[1] for liked in model.sizes.liked]
     if wide < 1 or high < 1 or min(areas) * LEAST_AREA <= wide * high <= max(areas) * MOST_AREA:
         return
-    trained = "{} × {}".format(*model.sizes.liked[0])
-    small = wide * high < min(areas)
-    effect = "images may lack detail" if small else "images may repeat themselves"
     better = _fit_trained_area(model, wide, high)
     yield FormWarning(
-        text=f"{wide} × {high} is far from the {trained} that {model.title} was trained at; {effect}.",
+        text=_find_refusal(model, wide, high) or _describe_distance(model, wide, high),
         remedy="Use {} × {}".format(*better),
         changes={"width": better[0], "height": better[1]},
     )
+
+
+def _find_refusal(model: Model, width: int, height: int) -> str:
+    """What Generate would say to that size, "" where the model draws it."""
+    try:
+        model.check_size(width, height)
+    except InvalidRequest as error:
+        return f"{error.message} {error.hint}"
+    return ""
+
+
+def _describe_distance(model: Model, width: int, height: int) -> str:
+    trained = "{} × {}".format(*model.sizes.liked[0])
+    small = width * height < min(wide * high for wide, high in model.sizes.liked)
+    effect = "images may lack detail" if small else "images may repeat themselves"
+    return f"{width} × {height} is far from the {trained} that {model.title} was trained at; {effect}."
 
 
 def _fit_trained_area(model: Model, width: int, height: int) -> tuple[int, int]:
