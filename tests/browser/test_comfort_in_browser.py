@@ -18,6 +18,10 @@ from studio.engine.storage import outputs as outputs_module
 
 pytestmark = pytest.mark.browser
 
+NOTE_SIGN = """window.hadSign = false;
+new MutationObserver(() => (window.hadSign ||= Boolean(document.querySelector('.restoring'))))
+  .observe(document, { childList: true, subtree: true });"""
+
 
 def test_a_reload_tells_that_the_form_comes_back(opener: Opener) -> None:
     window = opener.open_window(opener.share())
@@ -31,6 +35,15 @@ def test_a_reload_tells_that_the_form_comes_back(opener: Opener) -> None:
     expect(sign).to_be_visible()
     page.unroute("**/gradio_api/**")  # which lets those that are held go on
     expect(sign).to_have_count(0)
+
+
+def test_the_first_visit_tells_of_nothing_that_comes_back(opener: Opener) -> None:
+    window = opener.open_window(opener.share())
+    window.page.add_init_script(NOTE_SIGN)
+    page = window.open()
+    assert page.evaluate("window.hadSign") is False
+    window.reload()
+    assert page.evaluate("window.hadSign") is True
 
 
 def test_what_is_typed_and_started_before_the_settings_come_counts(opener: Opener) -> None:

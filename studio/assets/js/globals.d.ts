@@ -28,6 +28,8 @@ declare global {
     easelEarlyCalls?: EarlyCall[];
     /** What was typed into the prompt before the modules had loaded. */
     easelTypedPrompt?: string;
+    /** Whether the browser kept a form when the page began to load. */
+    easelHasStoredForm: boolean;
     easelChooseTheme: (theme: "light" | "dark") => void;
   }
   /** Texts in the language of the visitor, by the English ones; none where the page is English. */

@@ -59,6 +59,15 @@
     }
   }
 
+  /** @returns {boolean} whether the browser keeps a form from an earlier visit */
+  function hasStoredForm() {
+    try {
+      return Object.keys(localStorage).some((key) => key.startsWith("easel-") && key.endsWith("-form"));
+    } catch {
+      return false; // a private window
+    }
+  }
+
   /** @param {Event} event */
   function noteTyping({ target }) {
     if (target instanceof HTMLTextAreaElement && target.matches(PROMPT)) window.easelTypedPrompt = target.value;
@@ -140,6 +149,7 @@
     else setTimeout(load); // Safari
   }
 
+  window.easelHasStoredForm = hasStoredForm(); // Gradio's page stores empty ones as it starts
   // The theme's styles came with the others. Gradio's page takes them for loaded when a link has this whole address.
   addStyles(new URL(settings.themeStyles, document.baseURI).href, true);
   const watch = new MutationObserver(look);

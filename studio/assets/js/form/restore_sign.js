@@ -8,9 +8,9 @@ import { translate } from "../common/translate.js";
 const LOOK_MS = 100; // ms between two looks
 const PATIENCE_MS = 60000; // ms after which the sign goes even so
 
-/** Show the sign until all forms are restored; nothing where the browser keeps none. */
+/** Show the sign until all forms are restored; nothing where the browser kept none before. */
 export function startRestoreSign() {
-  if (!hasStoredForm()) return;
+  if (!window.easelHasStoredForm) return;
   const sign = make("div", { class: "restoring", role: "status" }, translate("Bringing back your work …"));
   document.body.append(sign);
   const end = Date.now() + PATIENCE_MS;
@@ -19,13 +19,4 @@ export function startRestoreSign() {
     clearInterval(timer);
     sign.remove();
   }, LOOK_MS);
-}
-
-/** @returns {boolean} whether the browser keeps anything of this page */
-function hasStoredForm() {
-  try {
-    return Object.keys(localStorage).some((key) => key.includes("-form"));
-  } catch {
-    return false; // private mode
-  }
 }
