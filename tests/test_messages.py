@@ -104,6 +104,15 @@ def test_a_language_has_every_word_that_the_code_fills_into_gaps(code: str) -> N
             "Nicht aus einzelnen Dingen zusammengesetzt, wegen: Referenzbild, Hires-Durchgang.",
         ),
         ("SANA does not support token merging.", "SANA unterstützt Zusammenfassen von Tokens nicht."),
+        (
+            "The size 2048×2048 is outside what SANA can draw. Sides from 64 to 512 px, at most 0.3 megapixels.",
+            "Größe 2048×2048 liegt außerhalb dessen, was SANA zeichnen kann. "
+            "Seiten von 64 bis 512 px, höchstens 0.3 Megapixel.",
+        ),
+        (
+            "128 × 128 is far from the 512 × 512 that SANA was trained at; images may lack detail.",
+            "128 × 128 ist weit von 512 × 512 entfernt, worauf SANA trainiert wurde; Bildern fehlen womöglich Details.",
+        ),
         ("Pick another face restorer.", "Wählen Sie ein anderes: Gesichtsrestaurierer."),
         ("There is not enough graphics memory for this image.", "Für dieses Bild ist nicht genug da: Grafikspeicher."),
         ("Too many areas; the limit is 8.", "Zu viele Bereiche; die Grenze ist 8."),

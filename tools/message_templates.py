@@ -72,6 +72,7 @@ GAP_WORDS = (
     *ACTIONS.values(),
     *("control units", "detailers", "areas"),  # in “Too many …”
     *("size", "hires size", "detailer size"),  # in “… is not a multiple of …”
+    *("images may lack detail", "images may repeat themselves"),  # in “… is far from …”
     *("day", "month"),  # of a budget
     "graphics memory",
 )
