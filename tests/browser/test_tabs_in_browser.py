@@ -64,6 +64,7 @@ def test_seeds_of_one_model_are_compared_and_stopped(opener: Opener) -> None:
     expect(page.locator("#compare-result img")).to_have_count(3)
     expect(page.locator("#compare-result figcaption b")).to_have_text(["Seed: 5", "Seed: 6", "Seed: 7"])
     assert [seeds[0].seed for _, seeds in served.backend.seen] == [5, 6, 7]
+    expect(page.locator("#compare-stop")).to_be_disabled()  # the last image comes before the comparison has ended
     page.click("#compare-kind label:has-text('Settings')")
     page.fill("#compare-values textarea", "2")
     page.click("#compare")
