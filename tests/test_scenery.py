@@ -197,6 +197,16 @@ def test_stains_of_the_ground_are_no_part_of_a_thing() -> None:
     assert shares[32, 32] == 1
 
 
+def test_pale_stains_that_reach_the_rim_are_no_part_of_a_thing_and_pale_parts_of_it_are() -> None:
+    """The model tints its ground beside dark feet; those stains came along into the place as grey blocks."""
+    pixels = np.asarray(make_disc(RED, WHITE)).copy()
+    pixels[54:64, 29:37] = (225, 220, 235)  # below the disc, down to the rim
+    pixels[30:34, 30:34] = (225, 220, 235)  # a light on it
+    shares = cut_out(Image.fromarray(pixels), 64).shares[..., 0]
+    assert shares[58:].max() < 0.01
+    assert shares[28:36, 28:36].min() > 0.99
+
+
 def make_ring(inner: np.ndarray | tuple[int, int, int], side: int = 64) -> Image.Image:
     """A red ring on white around what is `inner`, a colour or one for each of 4 · `side` columns."""
     rows, columns = np.mgrid[: 4 * side, : 4 * side] / 4

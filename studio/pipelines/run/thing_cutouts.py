@@ -14,6 +14,7 @@ _RIM = 0.03  # of the side: what of an image is taken for its ground
 _GROUND, _NEAR = 6.0, 24.0  # of 255: how far a pixel of the ground is from its colour, and one that is partly ground
 _EDGE = 0.014  # of the side: how far colours of the ground reach into those of the thing
 _SPECK = 0.004  # of an image: what is smaller is a stain of its ground
+_STAIN, _STAIN_AREA = 44.0, 0.02  # of 255: how far one reaches from the ground's colour; of an image: the largest
 _EVEN, _SHARP = 6.0, 40.0  # of 255: how far the ground in an opening is from its colour, and what is around that
 _THIN = 0.05  # of a thing: what has less of it has no colour of its own
 _SHADOW, _SHADOW_HIGH = 0.34, 0.055  # how dark; half the height, as a share of the thing's width
@@ -103,6 +104,7 @@ def cut_out(image: Image.Image, side: int, *, has_openings: bool = False) -> Cut
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
     ground = find_ground(pixels)
     shares = _drop_specks(1 - find_ground_share(pixels, ground, has_openings=has_openings)[..., 0])
+    shares = _drop_stains(shares, np.abs(pixels - ground).max(axis=-1))
     inside = np.asarray(ndimage.binary_erosion(shares > 0.5, iterations=max(1, round(_EDGE * len(pixels)))), bool)
     if inside.any():
         nearest: Any = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
@@ -158,6 +160,23 @@ def _drop_specks(shares: np.ndarray) -> np.ndarray:
     pieces = np.asarray(labelled[0], np.int64)
     sizes = np.bincount(pieces.ravel())
     return np.where(sizes[pieces] < _SPECK * shares.size, 0, shares)
+
+
+def _drop_stains(shares: np.ndarray, far: np.ndarray) -> np.ndarray:
+    """`shares` (height, width) without small pale pieces that reach out of the thing into the rim, where no thing is:
+    the model tints its ground beside dark parts. `far` is how far each pixel is from the ground's colour, 0 to 255."""
+    import numpy as np
+    from scipy import ndimage
+
+    is_thing = (shares > 0) & (far >= _STAIN)
+    reach = np.asarray(ndimage.binary_dilation(is_thing, iterations=max(1, round(_EDGE * len(far)))), bool)
+    labelled: Any = ndimage.label((shares > 0) & ~reach)
+    pieces = np.asarray(labelled[0], np.int64)
+    is_small = np.bincount(pieces.ravel()) < _STAIN_AREA * shares.size
+    deep = max(1, round(len(far) * _RIM))
+    rim = pieces.copy()
+    rim[deep:-deep, deep:-deep] = 0
+    return np.where((pieces > 0) & is_small[pieces] & np.isin(pieces, rim), 0, shares)
 
 
 def _resize(colours: np.ndarray, shares: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
