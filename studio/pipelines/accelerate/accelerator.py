@@ -35,6 +35,7 @@ from studio.pipelines.accelerate.network_store import (
 )
 from studio.pipelines.accelerate.openvino_network import CompiledNetwork
 from studio.pipelines.accelerate.winograd import measure_growth
+from studio.pipelines.network_forward import replace_forward
 
 if TYPE_CHECKING:
     import torch
@@ -186,7 +187,8 @@ class Accelerator:
         with ExitStack() as stack:
             for one in networks:
                 stack.callback(one.release_after_pass)
-                stack.enter_context(_replace_forward(one, _Pass(choice, self._save, ctx.raise_if_cancelled)))
+                shared = _Pass(choice, self._save, ctx.raise_if_cancelled)
+                stack.enter_context(replace_forward(one.module, _Forward(one, shared, one.module.forward)))
             yield
         self._prepare(held, networks)
 
@@ -414,19 +416,6 @@ class _Pass:
     choice: str
     save: Callable[[StoredNetwork], None]
     check: Callable[[], None]
-
-
-@contextmanager
-def _replace_forward(one: AcceleratedNetwork, shared: _Pass) -> Iterator[None]:
-    before = vars(one.module).get("forward")
-    one.module.forward = _Forward(one, shared, one.module.forward)
-    try:
-        yield
-    finally:
-        if before is None:
-            del one.module.forward
-        else:
-            one.module.forward = before
 
 
 class _Forward:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.core.settings import Settings
 from studio.pipelines.accelerate.network_calls import NetworkCall, Shapes, describe_processors, read_call
+from studio.pipelines.network_forward import replace_forward
 
 if TYPE_CHECKING:
     import torch
@@ -71,15 +72,8 @@ def replay_denoiser(
         yield
         return
     recorded.keep_for(tuple(tensor.data_ptr() for tensor in (*network.parameters(), *network.buffers())))
-    before = vars(network).get("forward")
-    network.forward = _Replay(recorded, network, settings.attention, tell)
-    try:
+    with replace_forward(network, _Replay(recorded, network, settings.attention, tell)):
         yield
-    finally:
-        if before is None:
-            del network.forward
-        else:
-            network.forward = before
 
 
 def can_record(network: Any) -> bool:

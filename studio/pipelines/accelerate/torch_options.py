@@ -11,6 +11,7 @@ from typing import Any
 
 from studio.core.settings import Settings
 from studio.pipelines.accelerate.small_weights import find_denoiser
+from studio.pipelines.network_forward import replace_forward
 
 # What is asked for first; the others follow for what it cannot do.
 _ATTENTION = {
@@ -69,7 +70,7 @@ def _run_plain_after_failure(network: Any, tell: Callable[[str], None]) -> Itera
     by the blocks as they are, and so are those after it."""
     from torch._dynamo.exc import TorchDynamoException
 
-    before, forward = vars(network).get("forward"), network.forward
+    forward = network.forward
 
     @functools.wraps(forward)
     def call(*arguments: Any, **named: Any) -> Any:
@@ -81,14 +82,8 @@ def _run_plain_after_failure(network: Any, tell: Callable[[str], None]) -> Itera
         tell(COMPILE_NOTICE)
         return forward(*arguments, **named)
 
-    network.forward = call
-    try:
+    with replace_forward(network, call):
         yield
-    finally:
-        if before is None:
-            del network.forward
-        else:
-            network.forward = before
 
 
 def arrange_channels(vae: Any, last: bool) -> None:

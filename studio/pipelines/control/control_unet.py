@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from studio.core.errors import InvalidRequest
 from studio.core.request_parts import ControlMode
 from studio.pipelines.control.control_units import ResolvedUnit
-from studio.pipelines.unet_forward import replace_forward
+from studio.pipelines.network_forward import replace_forward
 
 if TYPE_CHECKING:
     import torch
@@ -221,11 +221,8 @@ def _cache_embedding(embedding: Any, kept: list[torch.Tensor]) -> Iterator[None]
             kept.append(forward(pixels[:1]))
         return kept[0].expand(len(pixels), -1, -1, -1)
 
-    embedding.forward = embed_once
-    try:
+    with replace_forward(embedding, embed_once):
         yield
-    finally:
-        del embedding.forward
 
 
 def _prepend_zeros(block: Any, rows: int) -> Any:

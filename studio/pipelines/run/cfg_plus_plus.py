@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from studio.pipelines.unet_forward import replace_forward
+from studio.pipelines.network_forward import replace_forward
 
 _RAISED = 2.0
 

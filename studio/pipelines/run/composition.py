@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from studio.pipelines.network_forward import replace_forward
 from studio.pipelines.run.region_loras import RegionLoras
 from studio.pipelines.run.region_maps import RegionMaps
-from studio.pipelines.unet_forward import replace_forward
 
 
 @dataclass(frozen=True)

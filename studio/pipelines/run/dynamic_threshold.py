@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from studio.core.request import GenerationRequest
+from studio.pipelines.network_forward import replace_forward
 from studio.pipelines.run.clean_prediction import CleanPrediction
-from studio.pipelines.unet_forward import replace_forward
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from studio.pipelines.unet_forward import replace_forward
+from studio.pipelines.network_forward import replace_forward
 
 
 @contextmanager

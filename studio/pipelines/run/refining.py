@@ -11,8 +11,8 @@ from studio.core.errors import InvalidRequest
 from studio.core.model import Model
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
+from studio.pipelines.network_forward import replace_forward
 from studio.pipelines.run.conditioning import Conditioning, PromptTools
-from studio.pipelines.unet_forward import replace_forward
 
 if TYPE_CHECKING:
     import torch

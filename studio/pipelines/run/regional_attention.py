@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from studio.pipelines.network_forward import replace_forward
 from studio.pipelines.run.region_maps import RegionMaps
-from studio.pipelines.unet_forward import replace_forward
 
 _CROSS_ATTENTION = "attn2"  # diffusers' name, in every block
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from studio.core.request import GenerationRequest
+from studio.pipelines.network_forward import replace_forward
 from studio.pipelines.run.clean_prediction import CleanPrediction
 from studio.pipelines.run.tiled_diffusion import Window, get_current_tiles
-from studio.pipelines.unet_forward import replace_forward
 
 _KERNEL = 9  # latent pixels
 _THRESHOLD = 1.0  # times the attention that a place would have if all had the same

@@ -9,7 +9,7 @@ from typing import Any
 
 from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest, parse_layers
-from studio.pipelines.unet_forward import replace_forward
+from studio.pipelines.network_forward import replace_forward
 
 _START = 0.01  # the fraction of the steps after which it begins, as diffusers and ComfyUI have it
 

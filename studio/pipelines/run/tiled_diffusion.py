@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.core.request import GenerationRequest
-from studio.pipelines.unet_forward import replace_forward
+from studio.pipelines.network_forward import replace_forward
 
 _GRAIN = 8  # latent pixels that the deepest block of a UNet sees as one
 _RESIDUALS = (
